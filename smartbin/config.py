@@ -1,0 +1,132 @@
+"""Configuration: a TOML file, the environment and the command line, validated as one pydantic model.
+
+Priority: command line, then environment (`SMARTBIN_SECTION__KEY=value`), then the file, then the defaults. An unknown
+key or a wrong value is a `ConfigError` that names where it stands, the key and the value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from smartbin.errors import ConfigError
+
+Settings = TypeVar("Settings", bound="SmartbinSettings")
+
+
+class SmartbinSettings(BaseSettings):
+    """Base of every configuration model."""
+
+    model_config = SettingsConfigDict(extra="forbid", env_prefix="SMARTBIN_", env_nested_delimiter="__", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` hands in: it knows where each value came from."""
+        return (init_settings,)
+
+
+def load_settings(
+    model: type[Settings], file: Path | None = None, overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """Load a configuration of type `model`; `ConfigError` says where a wrong value stands.
+
+    `overrides` are the command line's: dotted keys, for example `{"source.uri": "camera:0"}`; a value of None is left
+    out.
+    """
+    sources: list[tuple[str, dict[str, object]]] = [
+        ("the command line", _nested(overrides or {})),
+        ("the environment", _from_environment(model)),
+    ]
+    if file is not None:
+        sources.append((str(file), _from_file(model, file)))
+    merged: dict[str, object] = {}
+    for _, values in reversed(sources):
+        merged = _merge(merged, values)
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = [str(part) for part in problem["loc"]]
+        origin = next((name for name, values in sources if _has(values, key)), "the defaults")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        unknown = problem["type"] == "extra_forbidden"
+        raise ConfigError(
+            ("unknown configuration key" if unknown else "wrong configuration value") + more,
+            where=f"{origin}, key {'.'.join(key) or '(several keys together)'}",
+            found=repr(problem["input"]),
+            expected=f"one of: {', '.join(_known_keys(model, key[:-1]))}" if unknown else problem["msg"],
+        ) from error
+
+
+def _nested(flat: Mapping[str, object]) -> dict[str, object]:
+    result: dict[str, object] = {}
+    for dotted, value in flat.items():
+        if value is None:
+            continue
+        nested: object = value
+        for part in reversed(dotted.split(".")):
+            nested = {part: nested}
+        assert isinstance(nested, dict)
+        result = _merge(result, nested)
+    return result
+
+
+def _merge(base: dict[str, object], over: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _has(values: object, key: list[str]) -> bool:
+    for part in key:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return bool(key)
+
+
+def _known_keys(model: type[BaseSettings], path: list[str]) -> list[str]:
+    fields = model.model_fields
+    for part in path:
+        annotation = fields[part].annotation if part in fields else None
+        fields = getattr(annotation, "model_fields", {})
+    return sorted(fields)
+
+
+def _from_environment(model: type[BaseSettings]) -> dict[str, object]:
+    try:
+        return dict(EnvSettingsSource(model)())
+    except ValueError as error:  # pydantic-settings: a value that should be JSON and is not
+        names = [name for name in os.environ if name.upper().startswith("SMARTBIN_")]
+        raise ConfigError("cannot read the environment", where=", ".join(names), found=error) from error
+
+
+def _from_file(model: type[BaseSettings], file: Path) -> dict[str, object]:
+    if not file.is_file():
+        raise ConfigError("no configuration file here", where=file, expected="a TOML file")
+    try:
+        loaded = InitSettingsSource(model, TomlConfigSettingsSource(model, file).toml_data)
+        return dict(loaded.init_kwargs)
+    except ValueError as error:  # tomllib.TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise ConfigError("the configuration file is not valid TOML", where=file, found=error) from error
