@@ -43,7 +43,7 @@ pytest:
 test-oldest: ## smartbin and device on Python 3.10, numpy 1.26, OpenCV 4, without torch
 	tools/test_oldest.sh
 
-$(DEMO_ENV)/.done: pyproject.toml
+$(DEMO_ENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_ENV)
 	$(DEMO_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --constraint constraints.txt
 	touch $@

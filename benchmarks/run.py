@@ -1,0 +1,83 @@
+"""Benchmarks: `python benchmarks/run.py SCENARIO… [--bundle DIR…] [--run RUN] [--photos FOLDER]`, or `smartbin-bench`.
+
+Markdown goes to stdout, JSON to --out. Figures are of the machine that it runs on and of no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as a file: make the repository importable, as an install would be
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.classifier_scenario import run_classifier
+from benchmarks.conditions import read_conditions
+from benchmarks.folder_scenario import run_folder
+from benchmarks.preprocess_scenario import run_preprocess
+from benchmarks.report import Report, Table
+from smartbin.atomic import write_text_atomic
+from smartbin.bundle import builtin_bundle_path
+from smartbin.errors import ConfigError, run_cli
+
+SCENARIOS = ("classifier", "preprocess", "folder")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of `smartbin-bench`: 0, or the exit code of the error that is printed."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    return run_cli(lambda: _run(options, shlex.join(["smartbin-bench", *given])))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="smartbin-bench", description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    add = parser.add_argument
+    add("scenarios", nargs="+", choices=SCENARIOS, metavar="SCENARIO", help=", ".join(SCENARIOS))
+    add("--bundle", type=Path, nargs="+", default=[], metavar="DIR", help="model bundles (default: the built-in one)")
+    add("--run", type=Path, metavar="RUN", help="classifier: a trained run, to compare with torch eager float32")
+    add("--photos", type=Path, metavar="FOLDER", help="real photos, in any folders below it")
+    add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
+    add("--laps", type=_positive, default=100, metavar="N", help="laps at batch 1 (default: 100)")
+    add("--size", type=_positive, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
+    add("--limit", type=_positive, metavar="N", help="folder: at most N photos")
+    add("--out", type=Path, metavar="FILE", help="write the report as JSON, too")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, but got {text}")
+    return value
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
+    conditions = read_conditions()
+    tables = tuple(_table(name, options) for name in dict.fromkeys(options.scenarios))
+    created = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    report = Report(created_utc=created, command=command, conditions=conditions, tables=tables)
+    print(report.markdown())
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(options.out, report.model_dump_json(indent=2) + "\n")
+    return 0
+
+
+def _table(scenario: str, options: argparse.Namespace) -> Table:
+    bundles: list[Path] = options.bundle or [builtin_bundle_path()]
+    if scenario == "preprocess":
+        return run_preprocess(options.photos, size=options.size, laps=options.laps)
+    if options.photos is None:
+        raise ConfigError(f"{scenario} needs real photos", where="--photos", fix="give a folder: --photos FOLDER")
+    if scenario == "classifier":
+        return run_classifier(bundles, options.run, options.photos, threads=options.threads, laps=options.laps)
+    return run_folder(bundles[0], options.photos, limit=options.limit, threads=options.threads[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""`smartbin run`: puts the daemon together from the configuration, runs it, and prints what it did."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+from rich.console import Console
+
+from device.camera import Camera
+from device.capture import Capture
+from device.clock import Clock, SystemClock
+from device.config import DeviceConfig, load_config
+from device.daemon import Daemon
+from device.decision import Mode, make_verdicts
+from device.events import Session
+from device.frame_judges import make_judge
+from device.live_view import LiveSink
+from device.opening import open_camera
+from device.pipeline import Pipeline
+from device.presence import PresenceDetector
+from device.sinks import JsonLinesSink, PlainSink, Sink, SinkGroup
+from device.sources import PhotoSource, Source, parse_source
+from device.summary import print_summary
+from device.watchdog import Watchdog
+from smartbin.bundle import Bundle, builtin_bundle_path, read_bundle
+from smartbin.classifier import Classifier
+from smartbin.errors import SmartbinError
+from smartbin.latency import StageTimer
+from smartbin.runtime import open_classifier
+
+
+def run(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Run the daemon until it ends or `stop` is set; 0 when it was stopped or the recording is over."""
+    config = load_config(options.config, _overrides(options))
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        handlers=[StderrHandler()],
+    )
+    cv2.setNumThreads(config.runtime.opencv_threads)
+    if options.source is None and config.source.uri == "scene":
+        print("no --source given: playing the built-in scene (try --source camera:0)", file=sys.stderr)
+    return run_daemon(config, SystemClock(), stop)
+
+
+def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int:
+    """Everything between configuration and exit code."""
+    source = parse_source(config.source.uri)
+    bundle = read_bundle(config.runtime.bundle or builtin_bundle_path())
+    with ExitStack() as stack:
+        classifier = open_classifier(bundle, config.runtime.runtime, config.runtime.threads)
+        stack.callback(classifier.close)
+        size = classifier.size
+        classifier.classify(np.zeros((1, size, size, 3), np.uint8))  # the first run is slow: not on somebody's bottle
+        sinks = SinkGroup(open_sinks(config, Console()), reader_gone=stop.set)
+        daemon = assemble(config, source, bundle, classifier, sinks, clock, stop)
+        failure: SmartbinError | None = None
+        try:
+            daemon.run()
+        except SmartbinError as error:
+            failure = error
+        if config.sinks.terminal != "off":
+            _print_summary(daemon, to_stderr=config.sinks.json_lines == "-")
+        if daemon.camera_hangs:
+            _end_process(failure)
+        if failure is not None:
+            raise failure
+    return 0
+
+
+def _end_process(failure: SmartbinError | None) -> None:
+    """Leave at once: a thread inside a hung driver would keep the process from ending."""
+    if failure is not None:
+        print(f"error: {failure}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(failure.exit_code if failure is not None else 0)
+
+
+class StderrHandler(logging.Handler):
+    """Logs to what `sys.stderr` is at the moment: the live view puts itself in its place, to print above its panel."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        print(self.format(record), file=sys.stderr)
+
+
+def assemble(
+    config: DeviceConfig,
+    source: Source,
+    bundle: Bundle,
+    classifier: Classifier,
+    sinks: SinkGroup,
+    clock: Clock,
+    stop: threading.Event,
+) -> Daemon:
+    """The daemon for a source, a model and sinks; nothing is started yet."""
+    manifest = bundle.manifest
+    spec = manifest.preprocess
+    if config.brightness is not None:
+        spec = spec.model_copy(update={"brightness": config.brightness})
+    mode = resolve_mode(config, source)
+    verdicts = make_verdicts(config.decision, manifest.classes, manifest.thresholds)
+    presence = PresenceDetector(config.presence) if mode == "item" else None
+    pipeline = Pipeline(classifier, spec, make_judge(mode, config.decision, verdicts), presence, StageTimer())
+
+    def opener() -> Camera:
+        return open_camera(source, config.source, manifest.classes, clock, stop)
+
+    capture = Capture(
+        opener,
+        live=source.live,
+        max_age_s=config.source.max_age_s,
+        reconnect=config.source.reconnect,
+        clock=clock,
+        stop=stop,
+    )
+    model = f"{manifest.name} {manifest.version} ({manifest.precision})"
+    return Daemon(
+        capture,
+        pipeline,
+        sinks,
+        Watchdog(config.runtime.stall_s, clock),
+        Session(str(source), model, classifier.runtime, manifest.classes, manifest.thresholds.min_confidence),
+        clock=clock,
+        stop=stop,
+        live=source.live,
+        reconnect=config.source.reconnect,
+        max_seconds=config.runtime.max_seconds,
+    )
+
+
+def resolve_mode(config: DeviceConfig, source: Source) -> Mode:
+    """The configured mode; `auto` judges each photo for itself and everything else by item."""
+    if config.decision.mode != "auto":
+        return config.decision.mode
+    return "every_frame" if isinstance(source, PhotoSource) else "item"
+
+
+def open_sinks(config: DeviceConfig, console: Console) -> list[Sink]:
+    """The sinks of the configuration. JSON on stdout has stdout for itself."""
+    sinks: list[Sink] = []
+    target, view = config.sinks.json_lines, config.sinks.terminal
+    if target:
+        sinks.append(JsonLinesSink.open(target))
+    if target == "-" or view == "off":
+        return sinks
+    if view == "live" or (view == "auto" and console.is_terminal):
+        sinks.append(LiveSink(console))
+    else:
+        sinks.append(PlainSink())
+    return sinks
+
+
+def _print_summary(daemon: Daemon, *, to_stderr: bool) -> None:
+    summary = daemon.summary()
+    if summary.frames == 0:
+        return
+    try:
+        print_summary(summary, summary_console(to_stderr=to_stderr))
+    except BrokenPipeError:  # `smartbin run | head`: the reader has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def summary_console(*, to_stderr: bool) -> Console:
+    """A console that is wide enough for the summary in a log file, too."""
+    console = Console(stderr=to_stderr)
+    return console if console.is_terminal else Console(stderr=to_stderr, width=120)
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, object]:
+    """The command line as dotted configuration keys; None means: not given."""
+    return {
+        "source.uri": options.source,
+        "source.loop": options.loop,
+        "source.pace": options.pace,
+        "source.width": options.width,
+        "source.height": options.height,
+        "source.fps": options.fps,
+        "decision.mode": options.mode,
+        "sinks.json_lines": options.json,
+        "sinks.terminal": options.view,
+        "runtime.bundle": options.bundle,
+        "runtime.runtime": options.runtime,
+        "runtime.threads": options.threads,
+        "runtime.max_seconds": options.max_seconds,
+        "runtime.stall_s": options.stall_seconds,
+    }

@@ -1,0 +1,141 @@
+"""Where pictures come from, as a URI and as a type: `parse_source("camera:0")` -> `DeviceSource`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+from smartbin.errors import ConfigError
+from smartbin.images import IMAGE_SUFFIXES
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpg", ".mjpeg", ".ts"})
+
+SOURCE_FORMS = (
+    "camera:0 (USB camera 0), /dev/video0, csi:0 (Jetson's own camera connector), rtsp://HOST/PATH, "
+    "a video file, a photo, a folder of photos, or scene (the built-in one)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSource:
+    """A camera behind V4L2: USB, or any /dev/videoN."""
+
+    device: str
+    live = True
+
+    def __str__(self) -> str:
+        return self.device
+
+
+@dataclass(frozen=True, slots=True)
+class CsiSource:
+    """A camera on Jetson's CSI connector, by sensor number."""
+
+    sensor: int
+    live = True
+
+    def __str__(self) -> str:
+        return f"csi:{self.sensor}"
+
+
+@dataclass(frozen=True, slots=True)
+class RtspSource:
+    """A network camera. Printed without its user name and password."""
+
+    url: str
+    live = True
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    def __repr__(self) -> str:
+        return f"RtspSource({self})"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSource:
+    """A video file."""
+
+    path: Path
+    live = False
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSource:
+    """A photo, or a folder with photos at any depth."""
+
+    path: Path
+    live = False
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSource:
+    """A folder with a rendered story: the built-in scene, when `path` is None."""
+
+    path: Path | None = None
+    live = False
+
+    def __str__(self) -> str:
+        return "scene" if self.path is None else f"scene:{self.path}"
+
+
+Source: TypeAlias = DeviceSource | CsiSource | RtspSource | VideoSource | PhotoSource | SceneSource
+
+
+def parse_source(uri: str) -> Source:
+    """Read a source URI; `ConfigError` listing the forms if it is none, or naming the file that is not there."""
+    text = uri.strip()
+    if text == "scene":
+        return SceneSource()
+    if text.startswith("scene:"):
+        return SceneSource(Path(text.removeprefix("scene:")))
+    if match := re.fullmatch(r"(?:camera|usb|v4l2):(?://)?(\d{1,3})", text):
+        return DeviceSource(f"/dev/video{match[1]}")
+    if match := re.fullmatch(r"(?:v4l2://)?(/dev/[\w./-]+)", text):
+        return DeviceSource(match[1])
+    if match := re.fullmatch(r"csi:(?://)?(\d{1,2})", text):
+        return CsiSource(int(match[1]))
+    if text.startswith(("rtsp://", "rtsps://")):
+        return _parse_rtsp(text)
+    return _parse_path(text.removeprefix("file://"), uri)
+
+
+def _parse_rtsp(url: str) -> RtspSource:
+    if not urlsplit(url).hostname:
+        raise ConfigError("the RTSP address has no host", where="source", found=url, expected="rtsp://HOST[:PORT]/PATH")
+    return RtspSource(url)
+
+
+def _parse_path(text: str, uri: str) -> Source:
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        return PhotoSource(path)
+    if text and path.is_file():
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            return PhotoSource(path)
+        if suffix in VIDEO_SUFFIXES:
+            return VideoSource(path)
+        raise ConfigError(
+            "neither a video nor a photo, by its name",
+            where="source",
+            found=str(path),
+            expected=", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES)),
+        )
+    looks_like_path = "/" in text or Path(text).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    raise ConfigError(
+        "no such file or folder" if looks_like_path else "unknown source",
+        where="source",
+        found=repr(uri),
+        expected=SOURCE_FORMS,
+    )

@@ -1,0 +1,229 @@
+"""The int8 form of a graph: static Q/DQ, calibrated on training photos through the device preprocessing.
+
+Weights are symmetric int8 per output channel, activations uint8: ONNX Runtime fuses this into integer convolutions on
+x86 and ARM, while symmetric int8 activations leave every ReLU6 outside of them and run no faster than float (measured
+on EfficientNet-Lite0). Several ways to find the activations' ranges are tried; the one whose graph agrees best with the
+float graph on training photos kept back from calibration is taken. The two ends of the graph and the last layer (some
+thousand weights, and the one that decides) stay float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from export.bias_correction import correct_biases, shift_logits
+from export.device_graph import BYTES_PREFIX
+from export.photo_batches import class_balanced
+from export.straight_bytes import feed_bytes
+from smartbin.bundle import INPUT_NAME
+from smartbin.calibration import softmax
+from smartbin.errors import ExportError
+from smartbin.images import LabelledPhoto, read_image
+from smartbin.lowlight import dim
+from smartbin.preprocess import PreprocessSpec, to_input
+
+_BATCH = 4
+_DARKEST = 1 / 16
+_BIAS_PHOTOS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class RangeMethod:
+    """A way to find activation ranges, and how many photos it gets (histograms are slow and saturate early)."""
+
+    name: str
+    method: CalibrationMethod
+    photos: int
+    options: tuple[tuple[str, float | bool], ...] = ()
+
+
+RANGE_METHODS = (
+    RangeMethod("min-max", CalibrationMethod.MinMax, 288),
+    RangeMethod("averaged min-max", CalibrationMethod.MinMax, 288, (("CalibMovingAverage", True),)),
+    RangeMethod("percentile 99.999", CalibrationMethod.Percentile, 96, (("CalibPercentile", 99.999),)),
+    RangeMethod("percentile 99.99", CalibrationMethod.Percentile, 96, (("CalibPercentile", 99.99),)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPhotos:
+    """Network inputs uint8 [N, S, S, 3] RGB from training photos: to find ranges with, and kept back to choose by."""
+
+    ranges: NDArray[np.uint8]
+    kept_back: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a calibration did on the photos kept back, against the float graph."""
+
+    method: RangeMethod
+    path: Path
+    agreement: float
+    mean_difference: float
+
+    def __str__(self) -> str:
+        return f"{self.method.name}: agreement {self.agreement:.4f}, mean difference {self.mean_difference:.4f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """The chosen trial, all of them, and a sentence for the manifest."""
+
+    best: Trial
+    trials: tuple[Trial, ...]
+    description: str
+
+
+def read_calibration_photos(
+    photos: Sequence[LabelledPhoto], spec: PreprocessSpec, *, ranges: int = 288, kept_back: int = 144, seed: int = 0
+) -> CalibrationPhotos:
+    """A class-balanced sample of training photos as network inputs, every third darkened.
+
+    The light of a darkened one is drawn between 1/16 and 1, evenly in stops. Fewer photos than asked for are split in
+    the same proportion.
+    """
+    classes = {photo.label for photo in photos}
+    per_class = -(-(ranges + kept_back) // max(1, len(classes)))
+    chosen = class_balanced(photos, per_class, seed)
+    if len(chosen) < 2:
+        raise ExportError("too few training photos to calibrate int8 with", found=len(chosen), expected="2 or more")
+    rng = np.random.default_rng(seed)
+    inputs = []
+    for number, photo in enumerate(chosen):
+        image = read_image(photo.path)
+        if number % 3 == 2:
+            image = dim(image, float(_DARKEST ** rng.random()), rng)
+        inputs.append(to_input(image, spec).image)
+    cut = min(len(inputs) - 1, round(len(inputs) * ranges / (ranges + kept_back)))
+    return CalibrationPhotos(np.stack(inputs[:cut]), np.stack(inputs[cut:]))
+
+
+def quantise(
+    source: Path,
+    folder: Path,
+    photos: CalibrationPhotos,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    methods: Sequence[RangeMethod] = RANGE_METHODS,
+    report: Callable[[str], None] = lambda _: None,
+) -> Quantised:
+    """Make the int8 form of a graph from `image` to `logits`; intermediate files go to `folder`.
+
+    `mean` and `std` are those that the graph normalises with, RGB, on the 0 to 1 scale.
+
+    Every method in `methods` is tried, each reported as it ends. `ExportError` if the runtime's quantiser fails.
+    """
+    prepared, corrected = folder / "prepared.onnx", folder / "corrected.onnx"
+    with _quiet():
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    correct_biases(prepared, corrected, _batched(photos.ranges[:_BIAS_PHOTOS], 8))
+    expected = run_logits(source, _batched(photos.kept_back))
+    trials = []
+    right = run_logits(source, _batched(photos.ranges[:_BIAS_PHOTOS]))
+    for number, method in enumerate(methods):
+        path = folder / f"int8-{number}.onnx"
+        _quantise_once(corrected, path, method, photos.ranges[: method.photos])
+        feed_bytes(path, mean=mean, std=std)
+        shift_logits(path, (right - run_logits(path, _batched(photos.ranges[:_BIAS_PHOTOS]))).mean(axis=0))
+        trials.append(_judge(method, path, expected, run_logits(path, _batched(photos.kept_back))))
+        report(str(trials[-1]))
+    best = max(trials, key=lambda trial: (trial.agreement, -trial.mean_difference))
+    used = len(photos.ranges[: best.method.photos])
+    return Quantised(
+        best,
+        tuple(trials),
+        f"{best.method.name} on {used} class-balanced training photos, a third of them darkened; int8 weights per "
+        f"channel with bias correction, uint8 activations; best of {len(trials)} methods on {len(photos.kept_back)} "
+        "photos kept back",
+    )
+
+
+def run_logits(path: Path, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Logits [N, C] of a graph from `image` to `logits` on ONNX Runtime's CPU provider."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return np.concatenate([np.asarray(session.run(None, {INPUT_NAME: batch})[0], np.float32) for batch in batches])
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not typed
+    """Feeds calibration inputs in small batches, a range of them at a time, so that histograms fit in memory."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self._batches = list(_batched(images, _BATCH))
+        self._rest = iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._rest = iter(self._batches[start_index:end_index])
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._rest, None)
+        return None if batch is None else {INPUT_NAME: batch}
+
+
+def _quantise_once(source: Path, target: Path, method: RangeMethod, images: NDArray[np.uint8]) -> None:
+    nodes = onnx.load(source, load_external_data=False).graph.node
+    last = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul")][-1:]
+    options: dict[str, float | bool] = {"WeightSymmetric": True, "ActivationSymmetric": False, **dict(method.options)}
+    if method.method != CalibrationMethod.MinMax:
+        options["CalibStridedMinMax"] = 1  # works for histograms, too: keeps the activations of one batch in memory
+    with _quiet():
+        try:
+            quantize_static(
+                str(source),
+                str(target),
+                _Reader(images),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=method.method,
+                nodes_to_exclude=[node.name for node in nodes if node.name.startswith(BYTES_PREFIX)] + last,
+                extra_options=options,
+            )
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ExportError(
+                "ONNX Runtime cannot quantise this graph",
+                where=method.name,
+                found=str(error)[:500],
+                fix=f"update ONNX Runtime (this is {ort.__version__}), or export fp32",
+            ) from error
+
+
+def _judge(method: RangeMethod, path: Path, expected: NDArray[np.float32], found: NDArray[np.float32]) -> Trial:
+    agreement = float((expected.argmax(axis=1) == found.argmax(axis=1)).mean())
+    return Trial(method, path, agreement, float(np.abs(softmax(expected) - softmax(found)).mean()))
+
+
+def _batched(images: NDArray[np.uint8], size: int = 16) -> Iterator[NDArray[np.uint8]]:
+    return (images[start : start + size] for start in range(0, len(images), size))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The calibrators print; what is worth knowing is reported here instead."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)

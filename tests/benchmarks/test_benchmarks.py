@@ -1,0 +1,137 @@
+"""The real entry point on small bundles; fair laps; reports that can be read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+
+from benchmarks.conditions import read_conditions
+from benchmarks.laps import run_laps
+from benchmarks.report import Report, Table
+from benchmarks.run import main
+from export.run import main as export
+from tests.tiny_bundle import tiny_model, write_tiny_bundle
+from tests.tiny_run import draw_coloured_photos, tiny_architecture, write_tiny_run
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    draw_coloured_photos(tmp_path / "photos", {"val": 4})
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def two_bundles(tmp_path: Path) -> list[str]:
+    """One judges by the brightest channel, the other by the darkest: they never agree."""
+    plain = write_tiny_bundle(tmp_path / "plain", name="plain")
+    opposite: onnx.ModelProto = tiny_model(gain=-0.1)
+    return [str(plain.path), str(write_tiny_bundle(tmp_path / "opposite", name="opposite", model=opposite).path)]
+
+
+def _cells(output: str, first: str) -> list[str]:
+    line = next(line for line in output.splitlines() if line.startswith(f"| {first}"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_bundles_are_compared_side_by_side(
+    photos: Path, two_bundles: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results" / "classifier.json"
+    arguments = ["classifier", "--bundle", *two_bundles, "--photos", str(photos), "--laps", "4", "--out", str(out)]
+    assert main([*arguments, "--threads", "1", "2"]) == 0
+    output = capsys.readouterr().out
+    assert _cells(output, "plain")[-1] == "1"
+    assert _cells(output, "opposite")[-1] == "0"
+    assert _cells(output, "plain")[4] == "1"  # the ratio of the first one to itself
+    report = Report.model_validate_json(out.read_text(encoding="utf-8"))
+    assert [row[1] for row in report.tables[0].rows] == [1, 1, 2, 2]
+    assert report.conditions.versions["onnxruntime"]
+    assert report.command.startswith("smartbin-bench classifier")
+
+
+def test_torch_is_the_reference_where_a_run_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tiny_architecture():
+        run = write_tiny_run(tmp_path)
+        bundle = tmp_path / "bundle"
+        assert export([str(run), "--precision", "fp32", "--out", str(bundle), "--limit", "6"]) == 0
+        capsys.readouterr()
+        arguments = ["--bundle", str(bundle), "--run", str(run), "--photos", str(tmp_path / "photos"), "--laps", "3"]
+        assert main(["classifier", *arguments]) == 0
+    output = capsys.readouterr().out
+    assert _cells(output, "tiny fp32 (torch eager)")[-1] == "1"
+    assert _cells(output, "tiny-garbage fp32 (onnxruntime-cpu)")[-1] == "1"
+
+
+@pytest.mark.parametrize("real", [True, False], ids=["photo", "drawn frame"])
+def test_preprocessing_is_compared_with_the_usual_ways(
+    photos: Path, capsys: pytest.CaptureFixture[str], real: bool
+) -> None:
+    assert main(["preprocess", "--laps", "2", "--size", "64", *(["--photos", str(photos)] if real else [])]) == 0
+    output = capsys.readouterr().out
+    for way in ("smartbin to_input", "stage: crop, resize", "cv2.dnn.blobFromImage", "PIL + torchvision"):
+        assert float(_cells(output, way)[1]) >= 0
+
+
+def test_a_folder_is_sorted_with_times_by_stage(
+    photos: Path, two_bundles: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["folder", "--bundle", two_bundles[0], "--photos", str(photos), "--limit", "10"]) == 0
+    output = capsys.readouterr().out
+    assert _cells(output, "classify")[1] == "10"
+    assert float(_cells(output, "photos per second")[2]) > 0
+    assert "plain fp32 on onnxruntime-cpu" in output
+
+
+@pytest.mark.parametrize("scenario", ["classifier", "folder"])
+def test_real_photos_are_asked_for(
+    scenario: str, two_bundles: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([scenario, "--bundle", two_bundles[0]]) == 2
+    assert "--photos" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([scenario, "--bundle", two_bundles[0], "--photos", str(tmp_path / "empty")]) == 2
+    assert "no photos" in capsys.readouterr().err
+
+
+def _ticks(step_s: float) -> Iterator[float]:
+    now = 0.0
+    while True:
+        yield now
+        now += step_s
+
+
+def test_every_lap_runs_every_candidate_once_and_begins_with_another() -> None:
+    order: list[str] = []
+    ticks = _ticks(0.001)
+    samples = run_laps(
+        {name: lambda name=name: order.append(name) for name in "abc"}, laps=3, warm_up=1, clock=lambda: next(ticks)
+    )
+    assert ["".join(order[start : start + 3]) for start in range(0, 12, 3)] == ["cab", "abc", "bca", "cab"]
+    assert {name: [round(value, 6) for value in values] for name, values in samples.items()} == {
+        name: [1.0, 1.0, 1.0] for name in "abc"
+    }
+
+
+def test_no_laps_is_an_error() -> None:
+    with pytest.raises(ValueError, match="laps must be 1 or more"):
+        run_laps({"a": lambda: None}, laps=0)
+
+
+def test_a_row_that_does_not_fit_its_columns_is_an_error() -> None:
+    with pytest.raises(ValueError, match="must have 2 cells"):
+        Table("s", ("a", "b"), ((1,),))
+
+
+def test_a_table_as_markdown() -> None:
+    table = Table("s", ("name", "ms"), (("x", 1.23456), ("y", None)), ("a note",))
+    assert table.markdown() == "### s\n\n| name | ms |\n| --- | ---: |\n| x | 1.235 |\n| y | – |\n\n- a note\n"
+
+
+def test_conditions_name_the_machine() -> None:
+    conditions = read_conditions()
+    assert conditions.cpu
+    assert conditions.cores >= 1
+    assert conditions.python in str(conditions)

@@ -1,0 +1,67 @@
+"""What can be checked of Dockerfile.jetson without a Jetson."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from device.cli import build_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "Dockerfile.jetson").read_text(encoding="utf-8")
+LINES = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", TEXT)).splitlines()
+
+
+def instructions(name: str) -> list[str]:
+    return [line.split(maxsplit=1)[1] for line in LINES if line.startswith(f"{name} ")]
+
+
+def test_everything_that_is_copied_is_there_and_not_ignored():
+    ignored = set((ROOT / ".dockerignore").read_text().split())
+    for copy in instructions("COPY"):
+        if copy.startswith("--from"):
+            continue
+        for source in copy.split()[:-1]:
+            assert (ROOT / source).exists(), source
+            assert source not in ignored
+
+
+def test_every_package_of_the_wheel_is_copied():
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    packages = re.search(r"packages = \[([^\]]+)\]", pyproject)[1]
+    copied = {source for copy in instructions("COPY") for source in copy.split()}
+    assert set(re.findall(r'"(\w+)"', packages)) <= copied
+
+
+def test_it_is_jetpack_6_with_its_python():
+    assert "l4t-jetpack:r36" in TEXT
+    assert "== (3, 10)" in TEXT
+
+
+def test_pips_opencv_never_comes_in():
+    installs = [line for line in instructions("RUN") if "pip install" in line or "pip wheel" in line]
+    assert installs
+    assert not any("opencv" in line for line in installs)
+    assert all("--no-deps" in line for line in installs if "smartbin" in line or line.endswith(" ."))
+
+
+def test_the_light_dependencies_are_those_of_the_package():
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    block = re.search(r"\ndependencies = \[(.*?)\n\]", pyproject, re.DOTALL)[1]
+    for name in re.findall(r'"([\w-]+)', block):
+        if not name.startswith("opencv"):
+            assert re.search(rf'"{name}[\[>"]', TEXT), f"{name} is missing in Dockerfile.jetson"
+
+
+def test_it_does_not_run_as_root_and_may_use_cameras():
+    assert instructions("USER")[-1] != "root"
+    assert "--groups video" in TEXT
+
+
+@pytest.mark.parametrize("command", instructions("CMD"))
+def test_the_command_is_one_that_the_parser_knows(command):
+    words = re.findall(r'"([^"]+)"', command)
+    assert words[0] == "smartbin"
+    build_parser().parse_args(words[1:])

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from device import doctor as doctor_module
+from device.doctor import Check, check_bundle, doctor, examine
+from device.machine import ThisMachine
+
+FULL_BUILD = "  GStreamer:      YES (1.20.3)\n  FFMPEG:   YES\n  v4l/v4l2:   YES (linux/videodev2.h)\n"
+PIP_BUILD = FULL_BUILD.replace("YES (1.20.3)", "NO")
+
+
+@dataclass
+class StagedMachine:
+    """A machine made of answers; by default a laptop with a webcam."""
+
+    files: dict = field(default_factory=dict)
+    devices: list = field(default_factory=lambda: ["/dev/video0"])
+    allowed: bool = True
+    commands: dict = field(default_factory=dict)
+    modules: dict = field(default_factory=lambda: {"numpy": "2.1.0", "cv2": "4.10.0", "onnxruntime": "1.20.0"})
+    build: str = PIP_BUILD
+    providers: list = field(default_factory=lambda: ["CPUExecutionProvider"])
+    python: tuple = ("3.11.7", "x86_64", "ada")
+
+    def read(self, path):
+        return self.files.get(path)
+
+    def matching(self, pattern):
+        return self.devices
+
+    def may_use(self, path):
+        return self.allowed
+
+    def run(self, *command):
+        return self.commands.get(command[0])
+
+    def version_of(self, module):
+        return self.modules.get(module)
+
+    def opencv_build(self):
+        return self.build
+
+    def onnx_providers(self):
+        return self.providers
+
+    def facts(self):
+        return self.python
+
+    def terminal(self):
+        return False
+
+
+def jetson(**changes) -> StagedMachine:
+    """A Jetson Orin with everything."""
+    fields = {
+        "files": {
+            "/etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic",
+            "/proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+        },
+        "commands": {"dpkg-query": "6.2+b77", "nvpmodel": "NV Power Mode: MAXN_SUPER\n2\n"},
+        "modules": {"numpy": "1.26.4", "cv2": "4.8.0", "onnxruntime": "1.19.0", "tensorrt": "10.3.0"},
+        "build": FULL_BUILD,
+        "providers": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        "python": ("3.10.12", "aarch64", "bin"),
+    }
+    return StagedMachine(**{**fields, **changes})
+
+
+@pytest.fixture(autouse=True)
+def whole_bundle(monkeypatch, tiny_bundle):
+    monkeypatch.setattr(doctor_module, "builtin_bundle_path", lambda: tiny_bundle)
+
+
+def found(machine) -> dict[str, Check]:
+    return {check.name: check for check in examine(machine)}
+
+
+def test_a_laptop_is_well():
+    checks = found(StagedMachine())
+    assert {check.level for check in checks.values()} == {"ok"}
+    assert checks["Jetson"].found == "this is none"
+    assert "tiny 1 (fp32) runs on onnxruntime-cpu" in checks["built-in bundle"].found
+
+
+def test_a_jetson_is_well():
+    checks = found(jetson())
+    assert {check.level for check in checks.values()} == {"ok"}
+    assert checks["Jetson"].found == "NVIDIA Jetson Orin Nano Developer Kit, L4T 36.4.3, JetPack 6.2+b77"
+    assert checks["power mode"].found == "MAXN_SUPER"
+    assert checks["TensorRT"].found == "10.3.0"
+
+
+@pytest.mark.parametrize(
+    ("machine", "name", "level", "advice"),
+    [
+        (jetson(build=PIP_BUILD), "OpenCV GStreamer", "warn", "--system-site-packages"),
+        (jetson(providers=["CPUExecutionProvider"]), "ONNX Runtime CUDA", "warn", "onnxruntime-gpu"),
+        (jetson(modules={"numpy": "1", "cv2": "4", "onnxruntime": "1"}), "TensorRT", "warn", "libnvinfer"),
+        (jetson(commands={"nvpmodel": "NV Power Mode: 15W\n0"}), "power mode", "warn", "nvpmodel -m 0"),
+        (jetson(commands={}), "power mode", "warn", "nvpmodel -q"),
+        (jetson(files={"/etc/nv_tegra_release": "# R32 (release), REVISION: 7.1,"}), "Jetson", "warn", "JetPack 6"),
+        (StagedMachine(devices=[]), "cameras", "warn", "plug in"),
+        (StagedMachine(allowed=False), "cameras", "warn", "usermod -aG video ada"),
+        (StagedMachine(build=""), "OpenCV FFmpeg", "warn", "another build"),
+        (StagedMachine(build=""), "OpenCV V4L2", "warn", "another build"),
+        (StagedMachine(modules={"numpy": "2", "onnxruntime": "1"}), "OpenCV", "fail", "pip install"),
+        (StagedMachine(modules={"cv2": "4", "onnxruntime": "1"}), "numpy", "fail", "pip install"),
+        (StagedMachine(providers=[]), "ONNX Runtime", "fail", "pip install onnxruntime"),
+        (StagedMachine(python=("3.9.2", "x86_64", "a")), "Python", "fail", "3.10"),
+    ],
+)
+def test_what_is_missing_is_said_with_what_to_do(machine, name, level, advice):
+    check = found(machine)[name]
+    assert check.level == level
+    assert advice in check.fix
+
+
+def test_a_damaged_bundle_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_module, "builtin_bundle_path", lambda: tmp_path)
+    (check,) = check_bundle(StagedMachine())
+    assert check.level == "fail"
+
+
+def test_exit_codes_and_table(capsys):
+    assert doctor(as_json=False, machine=StagedMachine()) == 0
+    assert "all is well" in capsys.readouterr().out
+    assert doctor(as_json=False, machine=StagedMachine(devices=[])) == 0
+    assert "1 to look at" in capsys.readouterr().out
+    assert doctor(as_json=False, machine=StagedMachine(providers=[])) == 1
+    assert "1 broken" in capsys.readouterr().out
+
+
+def test_json(capsys):
+    assert doctor(as_json=True, machine=jetson()) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(set(record) == {"name", "level", "found", "fix"} for record in records)
+
+
+def test_this_very_machine_can_be_asked():
+    checks = found(ThisMachine())
+    assert checks["Python"].level == "ok"
+    assert checks["OpenCV"].level == "ok"
+    machine = ThisMachine()
+    assert machine.read("/nowhere") is None
+    assert machine.run("no-such-command-at-all") is None
+    assert machine.run("false") is None
+    assert machine.version_of("no_such_module_at_all") is None

@@ -1,0 +1,103 @@
+"""Splits: the published one where the names fit, else seeded and stratified; nothing leaks, nothing is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from smartbin.classes import GARBAGE_CLASSES
+from tests.conftest import draw_photo
+from train.config import TrainConfig
+from train.photos import PARTS, DataSet, fingerprint, open_data, published_names
+from train.reading import read_photos
+
+
+def test_published_split_is_the_published_one() -> None:
+    names = {part: published_names(part) for part in PARTS}
+    assert [len(names[part]) for part in PARTS] == [1768, 328, 431]
+    assert len(frozenset().union(*names.values())) == 2527
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Some photos with published names, six classes; of the test part only cardboard's."""
+    root = tmp_path / "garbage"
+    for label in GARBAGE_CLASSES:
+        (root / label).mkdir(parents=True)
+        for part, count in (("train", 6), ("val", 4), ("test", 3 if label == "cardboard" else 0)):
+            names = sorted(name for name in published_names(part) if name.startswith(label))
+            for name in names[:count]:
+                cv2.imwrite(str(root / label / name), draw_photo(1))
+    return root
+
+
+def test_garbage_takes_the_published_split_and_reports_what_is_absent(published: Path) -> None:
+    data = open_data(TrainConfig(data="garbage", data_root=published))
+    assert (len(data.train), len(data.val), len(data.test)) == (36, 24, 3)
+    assert all(photo.path.name in published_names("val") for photo in data.val)
+    assert any("test part: 428 of 431 photos are not here; nothing replaces them" in note for note in data.notes)
+
+
+def test_path_with_published_names_is_the_garbage_data_set(published: Path) -> None:
+    assert open_data(TrainConfig(data=str(published))).name == "garbage"
+    (published / "glass" / "own_bottle.jpg").write_bytes((published / "glass" / "glass1.jpg").read_bytes())
+    assert open_data(TrainConfig(data=str(published))).split == "seeded (0)"
+
+
+def test_data_root_comes_from_the_environment(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMARTBIN_DATA", str(published))
+    assert open_data(TrainConfig(data="garbage")).root == published
+
+
+def names_of(data: DataSet) -> list[list[str]]:
+    return [[photo.path.name for photo in data.part(part)] for part in PARTS]
+
+
+def test_seeded_split_is_stratified_disjoint_and_repeatable(photo_folder: Callable[..., Path]) -> None:
+    root = photo_folder({"bottle": 40, "can": 20, "carton": 10})
+    config = TrainConfig(data=str(root), val_part=0.2, test_part=0.1)
+    data = open_data(config)
+    assert [list(data.counts(part).values()) for part in PARTS] == [[28, 14, 7], [8, 4, 2], [4, 2, 1]]
+    assert len({photo.path for photo in data.photos()}) == 70
+    assert names_of(data) == names_of(open_data(config))
+    assert names_of(data) != names_of(open_data(TrainConfig(data=str(root), val_part=0.2, test_part=0.1, seed=1)))
+
+
+def test_limit_takes_photos_of_each_class(photo_folder: Callable[..., Path]) -> None:
+    data = open_data(TrainConfig(data=str(photo_folder({"a": 30, "b": 12})), limit=3))
+    assert [list(data.counts(part).values()) for part in PARTS] == [[3, 3], [3, 2], [3, 2]]
+
+
+def test_fingerprint_sees_content_and_part(photos: Path) -> None:
+    data = open_data(TrainConfig(data=str(photos)))
+    digests = dict(read_photos(data.photos(), "none").digests)
+    before = fingerprint(data, digests)
+    assert before == fingerprint(data, digests)
+    other_split = open_data(TrainConfig(data=str(photos), seed=5))
+    assert before != fingerprint(other_split, digests)
+    digests[data.train[0].path] = "0" * 64
+    assert before != fingerprint(data, digests)
+
+
+def test_any_takes_every_folder(photo_folder: Callable[..., Path]) -> None:
+    root = photo_folder({"glass": 10, "banana": 10})
+    (root / ".cache").mkdir()
+    assert open_data(TrainConfig(data=str(root), classes="any")).classes == ("banana", "glass")
+    assert open_data(TrainConfig(data=str(root), classes="glass, banana")).classes == ("glass", "banana")
+
+
+def test_real_photos_have_the_published_parts(trashnet: Path) -> None:
+    data = open_data(TrainConfig(data="garbage", data_root=trashnet))
+    assert (len(data.train), len(data.val), len(data.test)) == (1768, 328, 0)
+
+
+@pytest.mark.parametrize(("cache", "kept"), [("ram", 37), ("none", 0), ("auto", 37)])
+def test_cache_keeps_decoded_photos(photos: Path, cache: str, kept: int) -> None:
+    data = open_data(TrainConfig(data=str(photos)))
+    store = read_photos(data.photos(), cache)  # type: ignore[arg-type]
+    assert len(store.images) == kept
+    assert len(store.digests) == 37
+    assert store.image(data.train[0].path).shape == (48, 64, 3)

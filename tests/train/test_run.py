@@ -1,0 +1,206 @@
+"""Whole runs through the entry point: what they leave, that they resume exactly, how they stop."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from smartbin.config import load_settings
+from tests.conftest import REPOSITORY
+from tests.train.conftest import FLAGS
+from train import loop
+from train.checkpoint import load_run, load_state
+from train.config import TrainConfig
+from train.run import main
+from train.stopping import Stopped
+
+RUN_FILES = {
+    "checkpoint.pt",
+    "config.toml",
+    "confusion.png",
+    "curves.png",
+    "metrics.json",
+    "mistakes.png",
+    "model.safetensors",
+    "predictions.csv",
+    "report.md",
+    "split.json",
+}
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors")
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    ours, theirs = weights_of(first), weights_of(second)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_run_leaves_a_whole_directory(train_tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path = train_tiny()
+    printed = capsys.readouterr().out
+    assert {file.name for file in path.iterdir()} == RUN_FILES
+    assert "epoch   2/2" in printed
+    assert f"next: python export/run.py {path}" in printed
+    for name in ("curves.png", "confusion.png", "mistakes.png"):
+        assert cv2.imread(str(path / name)) is not None
+
+    run = load_run(path)
+    assert run.classes == ("bottle", "can", "carton")
+    assert [len(run.photos(part)) for part in ("train", "val", "test")] == [25, 6, 6]
+    assert run.validation.photos == 6
+    assert run.metrics.test is not None
+    assert run.metrics.train.photos == 25
+    assert [record.epoch for record in run.metrics.history] == [1, 2]
+    logits = run.build_model()(torch.zeros(2, 3, 32, 32))
+    assert logits.shape == (2, 3)
+    assert logits.dtype == torch.float32
+
+
+def test_report_predictions_and_figures_agree(train_tiny: Callable[..., Path]) -> None:
+    path = train_tiny()
+    rows = list(csv.DictReader((path / "predictions.csv").read_text(encoding="utf-8").splitlines()))
+    score = json.loads((path / "metrics.json").read_text())["val"]
+    assert sum(row["label"] == row["predicted"] for row in rows) == score["correct"]
+    assert sum(map(sum, score["confusion"])) == score["photos"] == len(rows)
+    assert f"{score['accuracy']:.4f}" in (path / "report.md").read_text(encoding="utf-8")
+
+
+def test_configuration_comes_back_from_its_file(train_tiny: Callable[..., Path]) -> None:
+    path = train_tiny("--mixup", "0.2", "--freeze-until", "back", "--set", "brightness.enabled=false")
+    config = load_settings(TrainConfig, path / "config.toml")
+    assert (config.recipe.mixup, config.recipe.freeze_until, config.brightness.enabled) == (0.2, "back", False)
+    assert not load_run(path).preprocess.brightness.enabled
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5], ids=["in the first epoch", "at its end", "in the second epoch"])
+def test_resumed_run_equals_an_uninterrupted_one(
+    train_tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    """Dropout, mixing, augmentation and the moving average all go on as if nothing had happened."""
+    flags = ("--mixup", "0.3", "--cutmix", "0.5", "--dropout", "0.4")
+    whole = train_tiny(*flags, name="whole")
+
+    real_step, steps = loop.train_step, iter(range(1, 100))
+
+    def step_then_signal(*arguments: object) -> None:
+        real_step(*arguments)  # type: ignore[arg-type]
+        if next(steps) == stop_after:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "train_step", step_then_signal)
+    out = tmp_path / "parts"
+    data = tmp_path / "photos"
+    assert main(["--data", str(data), "--out", str(out), "--epochs", "2", *FLAGS, *flags]) == 128 + signal.SIGTERM
+    assert not (out / "model.safetensors").exists()
+    monkeypatch.setattr(loop, "train_step", real_step)
+    assert main(["--resume", str(out)]) == 0
+    assert_same_weights(whole, out)
+    assert [e.train_loss for e in load_run(whole).metrics.history] == [
+        e.train_loss for e in load_run(out).metrics.history
+    ]
+
+
+def test_workers_change_nothing(train_tiny: Callable[..., Path]) -> None:
+    assert_same_weights(train_tiny(name="none"), train_tiny("--workers", "2", "--cache", "none", name="two"))
+
+
+def test_seed_changes_everything(train_tiny: Callable[..., Path]) -> None:
+    first, second = weights_of(train_tiny(name="a")), weights_of(train_tiny("--seed", "1", name="b"))
+    assert not torch.equal(first["fc.weight"], second["fc.weight"])
+
+
+def test_frozen_stage_keeps_weights_and_statistics(train_tiny: Callable[..., Path], tmp_path: Path) -> None:
+    start = train_tiny(name="start")
+    weights = str(start / "model.safetensors")
+    tuned = weights_of(train_tiny("--weights", weights, "--freeze-until", "back", name="tuned"))
+    before = weights_of(start)
+    for name in ("front.0.weight", "front.1.running_mean", "front.1.num_batches_tracked"):
+        if name != "front.1.num_batches_tracked":  # a counter, which is not loaded
+            assert torch.equal(before[name], tuned[name]), name
+    assert not torch.equal(before["back.0.weight"], tuned["back.0.weight"])
+
+
+def test_sigterm_from_outside_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "tests.train.tiny", "--data", str(photos), "--out", str(out), "--epochs", "5000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*command, *FLAGS], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("epoch   1/"):
+                process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert f"--resume {out}" in lines[-1]
+    assert load_state(out)["epoch"] >= 1
+
+
+def test_script_runs_from_a_plain_checkout(tmp_path: Path) -> None:
+    script = REPOSITORY / "train" / "run.py"
+    done = subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "--freeze-until" in done.stdout
+
+
+def test_smoke_run_of_a_real_network_learns_from_bytes_up(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "smoke"
+    flags = ["--model", "efficientnet_lite0", "--weights", "none", "--workers", "0", "--smoke"]
+    assert main(["--data", str(photos), "--out", str(out), *flags]) == 0
+    run = load_run(out)
+    assert (run.epochs, run.preprocess.size) == (1, 64)
+    assert np.isfinite(run.metrics.history[0].train_loss)
+
+
+def test_network_learns_drawn_photos(tmp_path: Path, train_tiny: Callable[..., Path]) -> None:
+    """Colours of the grounds tell these two classes apart: a loop that works gets them right."""
+    root = tmp_path / "grounds"
+    for label, level in (("dark", 110), ("light", 200)):
+        (root / label).mkdir(parents=True)
+        for number in range(24):
+            noise = np.random.default_rng(number).normal(level, 6, (40, 52, 3))
+            cv2.imwrite(str(root / label / f"{number}.png"), np.clip(noise, 0, 255).astype(np.uint8))
+    flags = (
+        "--epochs",
+        "12",
+        "--head-rate",
+        "0.02",
+        "--light",
+        "0",
+        "--colour",
+        "none",
+        "--erase",
+        "0",
+        "--ema-decay",
+        "0.8",
+    )
+    run = load_run(train_tiny(*flags, name="grounds_run", data=root))
+    assert run.validation.accuracy == 1.0
+    assert run.metrics.train.loss < run.metrics.history[0].train_loss
+
+
+def test_second_signal_acts_as_usual() -> None:
+    from train.stopping import stop_on_signals
+
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_signals() as wish:
+        signal.raise_signal(signal.SIGTERM)
+        assert wish.number == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert str(Stopped(signal.SIGTERM)) == "SIGTERM"

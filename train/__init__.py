@@ -1,0 +1,1 @@
+"""Photos to a trained run directory: `python train/run.py`, installed as `smartbin-train`."""

@@ -1,0 +1,219 @@
+"""The networks that can be trained: how each is built, what sizes it likes, and its stages from front to head.
+
+`ARCHITECTURES` is what `--model` offers. Stages exist for two things: learning rates that fall towards the front, and
+`--freeze-until STAGE`. A network takes normalised float32 [N, 3, S, S] and returns logits [N, C]; in training mode
+InceptionV3 returns its auxiliary logits as well, see `split_outputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+import timm
+import torchvision
+from torch import Tensor, nn
+
+from smartbin.errors import ConfigError
+
+Triple: TypeAlias = tuple[float, float, float]
+
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+HALF: Triple = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a network: every entry of its state dict under one of `prefixes`."""
+
+    name: str
+    prefixes: tuple[str, ...]
+
+    def holds(self, entry: str) -> bool:
+        """Whether a state-dict entry such as `layer1.0.conv1.weight` belongs to this stage."""
+        return any(entry == prefix or entry.startswith(f"{prefix}.") for prefix in self.prefixes)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network that can be trained. Sizes are pixels; `mean` and `std` are on the 0 to 1 scale, RGB."""
+
+    name: str
+    train_size: int
+    test_size: int
+    mean: Triple
+    std: Triple
+    stages: tuple[Stage, ...]
+    """Front to back; the last one is the head, which always starts random when the classes differ."""
+    build: Callable[[int, float, float], nn.Module]
+    """(classes, dropout, drop_path) to a network with random weights."""
+    download: Callable[[], dict[str, Tensor]]
+    """Fetch the ImageNet weights; needs a network."""
+    min_train_size: int = 32
+    min_test_size: int = 32
+    """Smallest images that the layers can halve as often as they do."""
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names of the stages, front to back."""
+        return tuple(stage.name for stage in self.stages)
+
+    def stage_of(self, entry: str) -> int:
+        """Index of the stage that holds a state-dict entry."""
+        for index, stage in enumerate(self.stages):
+            if stage.holds(entry):
+                return index
+        raise KeyError(f"{entry} belongs to no stage of {self.name}")
+
+    def is_head(self, entry: str) -> bool:
+        """Whether an entry belongs to the classifier, which depends on the classes."""
+        return self.stages[-1].holds(entry)
+
+
+_REGISTERED: dict[str, Architecture] = {}
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(_REGISTERED)
+"""All architectures by name; a view of what was registered."""
+
+
+def architecture_of(name: str) -> Architecture:
+    """The architecture of that name; `ConfigError` naming those there are."""
+    if name not in ARCHITECTURES:
+        raise ConfigError("unknown architecture", where="model", found=name, expected=", ".join(ARCHITECTURES))
+    return ARCHITECTURES[name]
+
+
+def register(architecture: Architecture) -> None:
+    """Add an architecture to those that `--model` offers, or replace the one of its name."""
+    _REGISTERED[architecture.name] = architecture
+
+
+def split_outputs(outputs: object) -> tuple[Tensor, Tensor | None]:
+    """Logits [N, C] and auxiliary logits [N, C] (or None) of whatever a network of the registry returned."""
+    if isinstance(outputs, Tensor):
+        return outputs, None
+    logits, auxiliary = outputs.logits, outputs.aux_logits  # type: ignore[attr-defined]  # torchvision's InceptionOutputs
+    return logits, auxiliary
+
+
+def _stages(**prefixes: str) -> tuple[Stage, ...]:
+    return tuple(Stage(name, tuple(entries.split())) for name, entries in prefixes.items())
+
+
+def _resnet50(classes: int, dropout: float, drop_path: float) -> nn.Module:
+    del drop_path  # torchvision's ResNet has none
+    model: nn.Module = torchvision.models.resnet50(weights=None, num_classes=classes)
+    if dropout:
+        # A pre-hook instead of a Sequential keeps the names of the state dict those of every published file.
+        model.get_submodule("fc").register_forward_pre_hook(_Dropout(dropout))
+    return model
+
+
+class _Dropout:
+    """Dropout in front of a layer, active only while that layer is training."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (nn.functional.dropout(inputs[0], self.probability, training=layer.training), *inputs[1:])
+
+
+def _inception_v3(classes: int, dropout: float, drop_path: float) -> nn.Module:
+    """Torchvision's InceptionV3 with its auxiliary head, without `transform_input`.
+
+    That switch re-scales an image normalised with ImageNet's mean and std to one normalised with mean = std = .5:
+    (x * std + mean - .5) / .5. Normalising with .5 in the first place is the same network without the detour.
+    """
+    del drop_path
+    model: nn.Module = torchvision.models.inception_v3(
+        weights=None, num_classes=classes, aux_logits=True, transform_input=False, init_weights=True, dropout=dropout
+    )
+    return model
+
+
+def _timm(name: str) -> Callable[[int, float, float], nn.Module]:
+    def build(classes: int, dropout: float, drop_path: float) -> nn.Module:
+        model: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=classes, drop_rate=dropout, drop_path_rate=drop_path
+        )
+        return model
+
+    return build
+
+
+def _timm_weights(name: str) -> Callable[[], dict[str, Tensor]]:
+    return lambda: dict(timm.create_model(name, pretrained=True).state_dict())
+
+
+def _torchvision_weights(name: str) -> Callable[[], dict[str, Tensor]]:
+    return lambda: dict(torchvision.models.get_weight(name).get_state_dict(progress=True, check_hash=True))
+
+
+_LITE_STAGES = _stages(
+    stem="conv_stem bn1",
+    **{f"blocks.{number}": f"blocks.{number}" for number in range(7)},
+    conv_head="conv_head bn2",
+    head="classifier",
+)
+_RESNET_STAGES = _stages(
+    stem="conv1 bn1", layer1="layer1", layer2="layer2", layer3="layer3", layer4="layer4", head="fc"
+)
+_INCEPTION_STAGES = _stages(
+    stem="Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 Conv2d_3b_1x1 Conv2d_4a_3x3",
+    Mixed_5="Mixed_5b Mixed_5c Mixed_5d",
+    Mixed_6a="Mixed_6a",
+    Mixed_6b="Mixed_6b",
+    Mixed_6c="Mixed_6c",
+    Mixed_6d="Mixed_6d",
+    Mixed_6e="Mixed_6e",
+    Mixed_7a="Mixed_7a",
+    Mixed_7b="Mixed_7b",
+    Mixed_7c="Mixed_7c",
+    head="fc AuxLogits",
+)
+
+
+def _lite(number: int, train_size: int, test_size: int) -> Architecture:
+    name = f"tf_efficientnet_lite{number}"
+    return Architecture(
+        name=f"efficientnet_lite{number}",
+        train_size=train_size,
+        test_size=test_size,
+        mean=HALF,
+        std=HALF,
+        stages=_LITE_STAGES,
+        build=_timm(name),
+        download=_timm_weights(name),
+    )
+
+
+for _architecture in (
+    Architecture(
+        name="resnet50",
+        train_size=192,
+        test_size=224,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        stages=_RESNET_STAGES,
+        build=_resnet50,
+        download=_torchvision_weights("ResNet50_Weights.IMAGENET1K_V2"),
+    ),
+    Architecture(
+        name="inception_v3",
+        train_size=299,
+        test_size=299,
+        mean=HALF,
+        std=HALF,
+        stages=_INCEPTION_STAGES,
+        build=_inception_v3,
+        download=_torchvision_weights("Inception_V3_Weights.IMAGENET1K_V1"),
+        min_train_size=299,  # its auxiliary head
+        min_test_size=75,
+    ),
+    _lite(0, 192, 224),
+    _lite(2, 224, 260),
+):
+    register(_architecture)

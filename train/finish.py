@@ -1,0 +1,100 @@
+"""The end of a run: score every part, write weights, figures, predictions, plots and the report."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+
+from smartbin.atomic import write_text_atomic
+from train.checkpoint import METRICS_FILE, ModelRecord, save_model
+from train.config import REPOSITORY
+from train.inference import DevicePreparation, classify
+from train.loader import PhotoSamples
+from train.machine import describe_device, precision_of
+from train.metrics import Outputs, RunMetrics, score
+from train.photos import Part
+from train.predictions import PREDICTIONS_FILE, predictions_csv
+from train.report import write_report
+from train.training import Training
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
+
+
+def finish(training: Training) -> RunMetrics:
+    """Deliver the moving average of the last epoch; no epoch is picked by validation, which would flatter the figures.
+
+    `model.safetensors` is written last but for the report: where it is, the run is whole.
+    """
+    begun_s = time.monotonic()
+    data = training.data
+    train_outputs = _classify(training, "train", exact=False)
+    val_outputs = _classify(training, "val")
+    metrics = RunMetrics(
+        history=training.position.history,
+        train=score(train_outputs, data.classes),
+        val=score(val_outputs, data.classes),
+        test=score(_classify(training, "test"), data.classes) if data.test else None,
+        seconds=training.position.seconds + time.monotonic() - begun_s,
+        device=describe_device(training.fabric.device),
+        precision=precision_of(training.fabric),
+        software=_software(),
+        starting_weights=training.weights.summary(),
+    )
+    write_text_atomic(training.path / METRICS_FILE, metrics.model_dump_json(indent=1) + "\n")
+    predictions = predictions_csv(data.val, val_outputs, data.classes, data.root)
+    write_text_atomic(training.path / PREDICTIONS_FILE, predictions)
+    save_model(training.path, training.ema.module.state_dict(), _record(training))
+    write_report(training.path)
+    return metrics
+
+
+def _classify(training: Training, part: Part, *, exact: bool = True) -> Outputs:
+    """Logits of a part; with `exact` in float32, else as it was trained, faster on the many training photos."""
+    prepare = DevicePreparation(training.config.preprocess)
+    samples = PhotoSamples(training.data.part(part), training.data.classes, training.store, prepare)
+    return classify(
+        training.ema.module,
+        training.architecture,
+        samples,
+        training.fabric,
+        workers=training.evaluation_workers,
+        title=f"scoring the {part} photos",
+        exact=exact,
+    )
+
+
+def _record(training: Training) -> ModelRecord:
+    config, architecture = training.config, training.architecture
+    return ModelRecord(
+        architecture=architecture.name,
+        classes=training.data.classes,
+        mean=architecture.mean,
+        std=architecture.std,
+        preprocess=config.preprocess,
+        seed=config.seed,
+        epochs=config.epochs,
+        weights=training.weights.source,
+        data=training.data.name,
+        data_fingerprint=training.fingerprint,
+        git_commit=git_commit(),
+    )
+
+
+def git_commit() -> str | None:
+    """Commit of this checkout, with `+` if files were changed since; None outside of one."""
+    head, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return head + ("+" if changed else "") if head else None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(REPOSITORY), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _software() -> str:
+    return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)])

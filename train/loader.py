@@ -1,0 +1,143 @@
+"""Photos to batches uint8 [N, S, S, 3] RGB and labels [N], with the same augmentation whatever the number of workers.
+
+A training sample is named by a photo and a seed that follows from (run seed, epoch, place in the epoch). So the batches
+of an epoch are a plain list, the same in every process, and a resumed run continues in the middle of it.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import signal
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from smartbin.images import BgrImage, LabelledPhoto
+from train.reading import PhotoStore
+
+Prepare: TypeAlias = Callable[[BgrImage, int], NDArray[np.uint8]]
+"""A photo uint8 [H, W, 3] BGR and a seed to a network input uint8 [S, S, 3] RGB."""
+
+
+class SampleKey(NamedTuple):
+    """A photo, by its place in the list, and the seed of its augmentation."""
+
+    photo: int
+    seed: int
+
+
+class Sample(NamedTuple):
+    """A network input uint8 [S, S, 3] RGB and the index of its class."""
+
+    image: NDArray[np.uint8]
+    label: int
+
+
+class Batch(NamedTuple):
+    """Inputs uint8 [N, S, S, 3] RGB and labels int64 [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSamples(Dataset[Sample]):
+    """Photos as network inputs: augmented, or through the device preprocessing."""
+
+    photos: Sequence[LabelledPhoto]
+    classes: tuple[str, ...]
+    store: PhotoStore
+    prepare: Prepare
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        photo = self.photos[key.photo]
+        image = self.store.image(photo.path)
+        label = self.classes.index(photo.label)
+        return Sample(self.prepare(image, key.seed), label)
+
+
+def epoch_keys(labels: Sequence[str], balance: float, seed: int, epoch: int) -> list[SampleKey]:
+    """The samples of an epoch, as many as there are photos, shuffled; labels [photos].
+
+    A class with n photos is drawn in proportion to n**(1 - balance). Within an epoch the photos of a class are
+    all used once before one is used again.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        members[label].append(index)
+    shares = np.array([len(indices) ** (1 - balance) for indices in members.values()])
+    quotas = _whole_numbers(shares / shares.sum() * len(labels))
+    drawn: list[int] = []
+    for indices, quota in zip(members.values(), quotas, strict=True):
+        rounds = math.ceil(quota / len(indices))
+        order = np.concatenate([rng.permutation(indices) for _ in range(rounds)]) if rounds else np.empty(0, int)
+        drawn += [int(index) for index in order[:quota]]
+    shuffled = rng.permutation(drawn)
+    seeds = rng.integers(2**63, size=len(shuffled))
+    return [SampleKey(int(index), int(sample_seed)) for index, sample_seed in zip(shuffled, seeds, strict=True)]
+
+
+def epoch_batches(keys: Sequence[SampleKey], size: int) -> list[list[SampleKey]]:
+    """Batches of exactly `size` samples (batch norm fails on a last batch of one); one smaller if there are fewer."""
+    if len(keys) <= size:
+        return [list(keys)]
+    return [list(keys[start : start + size]) for start in range(0, len(keys) - size + 1, size)]
+
+
+def in_order(count: int, size: int) -> list[list[SampleKey]]:
+    """All of `count` samples in order, for evaluation; the seed is the place."""
+    keys = [SampleKey(index, index) for index in range(count)]
+    return [keys[start : start + size] for start in range(0, count, size)]
+
+
+def load_batches(samples: PhotoSamples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
+    """Yield the batches, loaded by `workers` processes (0: by this one)."""
+    loader = DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        multiprocessing_context=_start_method() if workers else None,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else every start of a loader draws from the generator that dropout uses
+    )
+    yield from loader
+
+
+def _collate(samples: Sequence[Sample]) -> Batch:
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    return Batch(images, torch.tensor([sample.label for sample in samples]))
+
+
+def _start_method() -> str | None:
+    """Fork shares the decoded photos; where there is none, workers get a copy."""
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+
+
+def _start_worker(number: int) -> None:
+    """Signals are for the training process, which then stops its workers."""
+    del number
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _whole_numbers(shares: NDArray[np.float64]) -> list[int]:
+    """Whole numbers with the same sum: the largest remainders are rounded up."""
+    floors = np.floor(shares).astype(int)
+    for index in np.argsort(floors - shares, kind="stable")[: round(shares.sum()) - floors.sum()]:
+        floors[index] += 1
+    return [int(number) for number in floors]

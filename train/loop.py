@@ -1,0 +1,173 @@
+"""A run from beginning to end: set up, fit, finish. Reads in the order in which things happen.
+
+In: a `TrainConfig` and a run directory, new or to be resumed. Out: the finished run directory. `train/run.py` calls it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from train.architectures import split_outputs
+from train.augment import Augmentation
+from train.config import TrainConfig
+from train.console import progress, say
+from train.finish import finish
+from train.inference import DevicePreparation, classify, normalise
+from train.loader import Batch, PhotoSamples, load_batches
+from train.machine import worker_count
+from train.metrics import Epoch, score
+from train.schedule import rate_factor
+from train.stopping import Stopped, StopWish, stop_on_signals
+from train.training import Training, restore, save, set_up
+
+Mix: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Inputs [N, 3, S, S] and labels [N] to mixed inputs and targets, [N] or [N, C]."""
+
+
+def train(config: TrainConfig, path: Path, *, resume: bool = False) -> None:
+    """Run `config` into the directory `path`; with `resume`, continue what is there.
+
+    Raises `DataError` or `WeightsError` before the first epoch, `Stopped` after a signal, once the state is saved.
+    """
+    training = set_up(config, path)
+    if resume:
+        restore(training)
+    with stop_on_signals() as wish:
+        fit(training, wish)
+    finish(training)
+
+
+def fit(training: Training, wish: StopWish) -> None:
+    """All epochs that are left: train one, validate, save."""
+    epochs, position = training.config.epochs, training.position
+    if not position.epoch and not position.step:
+        validate(training, 0.0, 0.0, first=2)  # two batches of validation fail now rather than after an epoch
+    while position.epoch < epochs:
+        begun_s = time.monotonic()
+        photos = train_epoch(training, wish)
+        trained_s = time.monotonic() - begun_s
+        record = validate(training, trained_s, photos / trained_s)
+        position.history.append(record)
+        position.epoch += 1
+        position.step, position.loss_sum, position.objective_sum = 0, 0.0, 0.0
+        position.seconds += time.monotonic() - begun_s
+        save(training)
+        say(_line(record, epochs))
+
+
+def train_epoch(training: Training, wish: StopWish) -> int:
+    """The batches of an epoch that are left; returns the number of photos seen. `Stopped` after a signal."""
+    config, position = training.config, training.position
+    batches = training.batches(position.epoch)
+    augmentation = Augmentation(config.augment, config.train_side, config.brightness)
+    prepare = augmentation if config.augment.enabled else DevicePreparation(config.preprocess)
+    samples = PhotoSamples(training.data.train, training.data.classes, training.store, prepare)
+    mix = _mixing(config, len(training.data.classes))
+    if position.step == 0:
+        # Dropout, stochastic depth and mixing draw from torch's generator, which a resumed epoch must find as it was
+        torch.manual_seed(config.seed * 100_003 + position.epoch + 1)
+    training.forward.train()
+    for module in training.frozen:
+        module.eval()
+    begun_s, seen = time.monotonic(), 0
+    with progress(f"epoch {position.epoch + 1}/{config.epochs}", len(batches)) as advance:
+        advance(position.step, "")
+        for batch in load_batches(samples, batches[position.step :], worker_count(config.machine)):
+            train_step(training, batch, mix, len(batches))
+            seen += len(batch.labels)
+            advance(1, f"loss {position.loss_sum / position.step:.3f}")
+            if wish.number is not None:
+                position.seconds += time.monotonic() - begun_s
+                save(training)
+                raise Stopped(wish.number)
+    return seen
+
+
+def train_step(training: Training, batch: Batch, mix: Mix, steps: int) -> None:
+    """Forward, backward, one step of optimizer and moving average."""
+    recipe, position, fabric = training.config.recipe, training.position, training.fabric
+    step = position.epoch * steps + position.step
+    total = training.config.epochs * steps
+    factor = rate_factor(step, total, round(recipe.warmup * total))
+    for group, base in zip(training.optimizer.param_groups, training.base_rates, strict=True):
+        group["lr"] = base * factor
+    images = batch.images.to(fabric.device, non_blocking=True)
+    labels = batch.labels.to(fabric.device, non_blocking=True)
+    inputs, targets = mix(normalise(images, training.architecture), labels)
+    logits, auxiliary = split_outputs(training.forward(inputs))
+    objective = nn.functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+    if auxiliary is not None:
+        extra = nn.functional.cross_entropy(auxiliary, targets, label_smoothing=recipe.label_smoothing)
+        objective = objective + recipe.auxiliary * extra
+    training.optimizer.zero_grad(set_to_none=True)
+    fabric.backward(objective)
+    if recipe.clip_norm:
+        fabric.clip_gradients(training.forward, training.optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
+    training.optimizer.step()
+    training.ema.update(training.model, step=step + 1)
+    plain = nn.functional.cross_entropy(logits.detach(), targets)
+    position.loss_sum += plain.item()  # waits for a GPU; the loader works on meanwhile
+    position.objective_sum += objective.item()
+    position.step += 1
+
+
+def validate(training: Training, seconds: float, images_per_second: float, first: int = 0) -> Epoch:
+    """Score the validation photos (only `first`, if given) with the moving average and with the plain weights."""
+    position, data, config = training.position, training.data, training.config
+    photos = data.val[:first] if first else data.val
+    samples = PhotoSamples(photos, data.classes, training.store, DevicePreparation(config.preprocess))
+    average, raw = (
+        score(
+            classify(
+                model,
+                training.architecture,
+                samples,
+                training.fabric,
+                workers=training.evaluation_workers,
+                title="validating",
+            ),
+            data.classes,
+        )
+        for model in (training.ema.module, training.model)
+    )
+    return Epoch(
+        epoch=position.epoch + 1,
+        train_loss=position.loss_sum / max(1, position.step),
+        train_objective=position.objective_sum / max(1, position.step),
+        val_loss=average.loss,
+        val_accuracy=average.accuracy,
+        val_macro_f1=average.macro_f1,
+        raw_val_loss=raw.loss,
+        raw_val_accuracy=raw.accuracy,
+        raw_val_macro_f1=raw.macro_f1,
+        rate=max(group["lr"] for group in training.optimizer.param_groups),
+        seconds=seconds,
+        images_per_second=images_per_second,
+    )
+
+
+def _mixing(config: TrainConfig, classes: int) -> Mix:
+    mixes: list[v2.Transform] = []
+    if config.recipe.mixup:
+        mixes.append(v2.MixUp(alpha=config.recipe.mixup, num_classes=classes))
+    if config.recipe.cutmix:
+        mixes.append(v2.CutMix(alpha=config.recipe.cutmix, num_classes=classes))
+    if not mixes:
+        return lambda images, labels: (images, labels)
+    chosen: Mix = v2.RandomChoice(mixes)
+    return chosen
+
+
+def _line(record: Epoch, epochs: int) -> str:
+    return (
+        f"epoch {record.epoch:3d}/{epochs}  train loss {record.train_loss:.3f}  val loss {record.val_loss:.3f}  "
+        f"val accuracy {record.val_accuracy:.4f} (plain weights {record.raw_val_accuracy:.4f})  "
+        f"macro F1 {record.val_macro_f1:.4f}  {record.images_per_second:.1f} photos/s  {record.seconds:.0f} s"
+    )

@@ -1,0 +1,72 @@
+"""What a run computes on: device, precision, threads, loader processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import torch
+from lightning_fabric import Fabric
+
+from smartbin.errors import ConfigError
+from train.config import Machine
+
+_MOST_WORKERS = 4
+
+
+def open_fabric(machine: Machine) -> Fabric:
+    """Fabric on one device with the precision asked for; `ConfigError` if CUDA is asked for and absent."""
+    if machine.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device", where="machine.device", found="cpu only", fix="--device cpu")
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    # Photos are small, and the loader's processes are parallel already. Above all: OpenCV's thread pool must be gone
+    # before they are forked, or they wait for threads that only their parent has.
+    cv2.setNumThreads(1)
+    device = "cuda" if machine.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision; we do, too
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if uses_bf16(machine, device) else "32-true"
+    return Fabric(accelerator=device, devices=1, precision=precision)
+
+
+def uses_bf16(machine: Machine, device: str) -> bool:
+    """Whether matrix products run in bfloat16; on a CPU without such instructions that would only be slower."""
+    if machine.precision != "auto":
+        return machine.precision == "bf16"
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private, so their absence is no error
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in features)
+
+
+def worker_count(machine: Machine) -> int:
+    """Loader processes: as configured, else 4 or the number of CPUs if smaller."""
+    return machine.workers if machine.workers >= 0 else min(_MOST_WORKERS, os.cpu_count() or 1)
+
+
+def precision_of(fabric: Fabric) -> str:
+    """Name of the precision that Fabric runs at, such as `bf16-mixed`."""
+    return str(fabric._precision.precision)  # there is no public name for it
+
+
+def describe_device(device: torch.device) -> str:
+    """For the report: the GPU's name, or the CPU's and the threads used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

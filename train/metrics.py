@@ -1,0 +1,126 @@
+"""Figures of a run: how a set of photos was classified, and the history of the epochs. Written to `metrics.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from smartbin.calibration import confusion_matrix, log_softmax, macro_f1, softmax, wilson_interval
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassScore(_Record):
+    """Figures of one class; precision is None where nothing was predicted as it."""
+
+    label: str
+    photos: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+class Score(_Record):
+    """How a set of photos was classified. The interval is Wilson's, 95 %."""
+
+    photos: int
+    correct: int
+    accuracy: float
+    interval_low: float
+    interval_high: float
+    macro_f1: float
+    loss: float
+    per_class: list[ClassScore]
+    confusion: list[list[int]]
+    """Row the true class, column the predicted one."""
+
+
+class Epoch(_Record):
+    """One epoch. Losses are mean cross-entropies a photo, without label smoothing."""
+
+    epoch: int
+    train_loss: float
+    """Running mean over the augmented training photos, network in training mode."""
+    train_objective: float
+    """The same with label smoothing, mixing and the auxiliary head: what is minimised."""
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    raw_val_loss: float
+    """Of the plain weights; the three above are of their moving average."""
+    raw_val_accuracy: float
+    raw_val_macro_f1: float
+    rate: float
+    """Learning rate of the head in the last step."""
+    seconds: float
+    images_per_second: float
+    """Training only, loading included."""
+
+
+class RunMetrics(_Record):
+    """All figures of a finished run. `train` is scored without augmentation, through the device preprocessing."""
+
+    history: list[Epoch]
+    train: Score
+    val: Score
+    test: Score | None
+    seconds: float
+    device: str
+    precision: str
+    software: str = ""
+    starting_weights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Logits [N, C] and labels [N] of N photos, in their order."""
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """[N, C]"""
+        return softmax(self.logits)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Index of the likeliest class, [N]."""
+        return np.asarray(self.logits.argmax(axis=1), np.int64)
+
+
+def score(outputs: Outputs, classes: Sequence[str]) -> Score:
+    """All figures of a set of one or more photos."""
+    labels, predicted = outputs.labels, outputs.predicted
+    matrix = confusion_matrix(labels, predicted, len(classes))
+    correct = int((labels == predicted).sum())
+    low, high = wilson_interval(correct, len(labels))
+    losses = -log_softmax(outputs.logits)[np.arange(len(labels)), labels]
+    return Score(
+        photos=len(labels),
+        correct=correct,
+        accuracy=correct / len(labels),
+        interval_low=low,
+        interval_high=high,
+        macro_f1=macro_f1(labels, predicted, len(classes)),
+        loss=float(losses.mean()),
+        per_class=[_class_score(label, index, matrix) for index, label in enumerate(classes)],
+        confusion=matrix.tolist(),
+    )
+
+
+def _class_score(label: str, index: int, matrix: NDArray[np.int64]) -> ClassScore:
+    hits, photos, claimed = int(matrix[index, index]), int(matrix[index].sum()), int(matrix[:, index].sum())
+    return ClassScore(
+        label=label,
+        photos=photos,
+        precision=hits / claimed if claimed else None,
+        recall=hits / photos if photos else None,
+        f1=2 * hits / (photos + claimed) if photos else None,
+    )

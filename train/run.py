@@ -1,0 +1,125 @@
+"""Train: photos of a folder to a run directory. Installed as `smartbin-train`.
+
+```
+python train/run.py --data garbage --model efficientnet_lite0 --weights imagenet
+python train/run.py --resume runs/RUN
+python train/run.py evaluate RUN --data FOLDER --light 1 0.25
+python train/run.py report RUN
+```
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from smartbin.config import load_settings
+from smartbin.errors import CheckpointError, ConfigError, run_cli
+from train.checkpoint import CONFIG_FILE, MODEL_FILE, load_run
+from train.cli import (
+    EvaluateCommand,
+    ReportCommand,
+    TrainCommand,
+    parse_evaluate,
+    parse_report,
+    parse_train,
+)
+from train.config import TrainConfig, resolve
+from train.console import say
+from train.evaluate import evaluate
+from train.loop import train
+from train.report import REPORT_FILE, write_report
+from train.stopping import Stopped
+
+_CHANGEABLE = ("data", "data_root", "machine.")  # by a resumed run: nothing of it changes the result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `smartbin-train`; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["evaluate"]:
+        return run_cli(lambda: _evaluate(parse_evaluate(given[1:])))
+    if given[:1] == ["report"]:
+        return run_cli(lambda: _report(parse_report(given[1:])))
+    return run_cli(lambda: _train(parse_train(given)))
+
+
+def _train(command: TrainCommand) -> int:
+    resume = command.resume is not None
+    config, path = _resumed(command) if resume else _new(command)
+    try:
+        train(config, path, resume=resume)
+    except Stopped as stopped:
+        say(f"stopped by {stopped}; state saved. Continue with: python train/run.py --resume {path}")
+        return 128 + stopped.number
+    _conclude(path)
+    return 0
+
+
+def _evaluate(command: EvaluateCommand) -> int:
+    evaluate(
+        command.run,
+        data=command.data,
+        part=command.part,
+        lights=command.lights,
+        machine=command.machine,
+        out=command.out,
+    )
+    return 0
+
+
+def _report(command: ReportCommand) -> int:
+    write_report(command.run, command.data)
+    say(f"written: {command.run / REPORT_FILE}")
+    return 0
+
+
+def _new(command: TrainCommand) -> tuple[TrainConfig, Path]:
+    config = resolve(load_settings(TrainConfig, command.config, command.overrides))
+    path = config.out or Path("runs") / f"{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(
+            "the run directory is in use",
+            where=path,
+            found="files in it",
+            expected="a new or an empty folder",
+            fix=f"another --out, or continue that run: --resume {path}",
+        )
+    return config, path
+
+
+def _resumed(command: TrainCommand) -> tuple[TrainConfig, Path]:
+    path = command.resume
+    assert path is not None
+    file = path / CONFIG_FILE
+    if not file.is_file():
+        raise CheckpointError("nothing to resume here", where=path, expected=f"a run directory with {CONFIG_FILE}")
+    if fixed := [key for key in command.overrides if not key.startswith(_CHANGEABLE)]:
+        raise ConfigError(
+            "a resumed run keeps its settings",
+            where="the command line",
+            found=", ".join(fixed),
+            expected="no setting besides data, data_root and those of the machine",
+            fix="start a new run with --out",
+        )
+    return load_settings(TrainConfig, file, command.overrides), path
+
+
+def _conclude(path: Path) -> None:
+    run = load_run(path)
+    figures = run.validation
+    say(
+        f"validation: accuracy {figures.accuracy:.4f} ({figures.interval_low:.4f} to {figures.interval_high:.4f}), "
+        f"macro F1 {figures.macro_f1:.4f}, {figures.photos} photos"
+    )
+    say(f"run: {path} ({MODEL_FILE}, {REPORT_FILE})")
+    say(f"next: python export/run.py {path} --precision int8 --out bundles/{path.name}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,201 @@
+"""A run that is set up: data checked and read, network built, weights loaded; and its state, saved and restored.
+
+Called by `train/loop.py`. Every error that can be foreseen is raised here, before the first epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from timm.utils.model_ema import ModelEmaV3
+from torch import nn
+
+from smartbin.atomic import write_text_atomic
+from smartbin.errors import CheckpointError
+from train.architectures import Architecture, architecture_of
+from train.checkpoint import CONFIG_FILE, TrainState, load_state, save_split, save_state
+from train.config import Recipe, TrainConfig, to_toml
+from train.console import say
+from train.loader import SampleKey, epoch_batches, epoch_keys
+from train.machine import describe_device, open_fabric, precision_of, worker_count
+from train.metrics import Epoch
+from train.photos import DataSet, fingerprint, open_data
+from train.reading import PhotoStore, read_photos
+from train.schedule import freeze_front, rate_groups
+from train.weights import LoadedWeights, load_weights
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a run is: everything that changes besides weights and optimizer."""
+
+    epoch: int = 0
+    """Epochs that are done."""
+    step: int = 0
+    """Batches that are done of the next one."""
+    loss_sum: float = 0.0
+    objective_sum: float = 0.0
+    """Over those batches."""
+    seconds: float = 0.0
+    """Time spent training, resumed parts included."""
+    history: list[Epoch] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Training:
+    """Everything a run needs, set up."""
+
+    config: TrainConfig
+    path: Path
+    data: DataSet
+    store: PhotoStore
+    fingerprint: str
+    architecture: Architecture
+    fabric: Fabric
+    model: nn.Module
+    """The network itself; `forward` is the same network with precision and device handled by Fabric."""
+    forward: nn.Module
+    frozen: list[nn.Module]
+    ema: ModelEmaV3
+    optimizer: torch.optim.Optimizer
+    base_rates: list[float]
+    weights: LoadedWeights
+    position: Position
+
+    @property
+    def labels(self) -> list[str]:
+        """Class of each training photo."""
+        return [photo.label for photo in self.data.train]
+
+    @property
+    def evaluation_workers(self) -> int:
+        """Loader processes for scoring: none when the photos are in memory, since a resize takes a millisecond."""
+        return 0 if self.store.images else worker_count(self.config.machine)
+
+    def batches(self, epoch: int) -> list[list[SampleKey]]:
+        """The batches of an epoch, which follow from the seed alone."""
+        keys = epoch_keys(self.labels, self.config.recipe.balance, self.config.seed, epoch)
+        return epoch_batches(keys, self.config.recipe.batch)
+
+
+def set_up(config: TrainConfig, path: Path) -> Training:
+    """Check and read the data, build the network, load its weights, create the run directory.
+
+    Raises `DataError`, `WeightsError` or `ConfigError`.
+    """
+    fabric = open_fabric(config.machine)
+    data = open_data(config)
+    architecture = architecture_of(config.model)
+    torch.manual_seed(config.seed)
+    model = architecture.build(len(data.classes), config.recipe.dropout, config.recipe.drop_path)
+    weights = load_weights(model, architecture, config.weights)
+    say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
+    say(weights.summary())
+    store = read_photos(data.photos(), config.machine.cache)
+    _describe(data, store)
+    frozen = freeze_front(model, architecture, config.recipe.freeze_until)
+    model.to(memory_format=torch.channels_last)
+    model.to(fabric.device)
+    ema = ModelEmaV3(model, decay=config.recipe.ema_decay, use_warmup=True)
+    plain = _optimizer(model, architecture, weights, config.recipe)
+    forward, optimizer = fabric.setup(model, plain)
+    digest = fingerprint(data, store.digests)
+    path.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(path / CONFIG_FILE, to_toml(config))
+    save_split(path, data, digest)
+    return Training(
+        config=config,
+        path=path,
+        data=data,
+        store=store,
+        fingerprint=digest,
+        architecture=architecture,
+        fabric=fabric,
+        model=model,
+        forward=forward,
+        frozen=frozen,
+        ema=ema,
+        optimizer=optimizer,
+        base_rates=[float(group["lr"]) for group in plain.param_groups],
+        weights=weights,
+        position=Position(),
+    )
+
+
+def _optimizer(
+    model: nn.Module, architecture: Architecture, weights: LoadedWeights, recipe: Recipe
+) -> torch.optim.AdamW:
+    groups = rate_groups(
+        model,
+        architecture,
+        frozenset(weights.loaded),
+        head_rate=recipe.head_rate,
+        backbone_rate=recipe.backbone_rate,
+        stage_decay=recipe.stage_decay,
+        weight_decay=recipe.weight_decay,
+    )
+    return torch.optim.AdamW(
+        [{"params": group.parameters, "lr": group.rate, "weight_decay": group.weight_decay} for group in groups]
+    )
+
+
+def save(training: Training) -> None:
+    """Write the state to resume from."""
+    position = training.position
+    state = TrainState(
+        version=1,
+        epoch=position.epoch,
+        step=position.step,
+        model=training.model.state_dict(),
+        ema=training.ema.module.state_dict(),
+        optimizer=training.optimizer.state_dict(),
+        random=torch.get_rng_state(),
+        cuda_random=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        loss_sum=position.loss_sum,
+        objective_sum=position.objective_sum,
+        seconds=position.seconds,
+        history=json.dumps([record.model_dump() for record in position.history]),
+        fingerprint=training.fingerprint,
+    )
+    save_state(training.path, state)
+
+
+def restore(training: Training) -> None:
+    """Continue from the state in the run directory; `CheckpointError` if the photos are others than before."""
+    state = load_state(training.path)
+    if state["fingerprint"] != training.fingerprint:
+        raise CheckpointError(
+            "the photos have changed since this run began",
+            where=training.data.root,
+            found=training.fingerprint[:12],
+            expected=state["fingerprint"][:12],
+            fix="restore them, or start a new run",
+        )
+    training.model.load_state_dict(state["model"])
+    training.ema.module.load_state_dict(state["ema"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    if torch.cuda.is_available() and state["cuda_random"]:
+        torch.cuda.set_rng_state_all(state["cuda_random"])
+    training.position = Position(
+        epoch=state["epoch"],
+        step=state["step"],
+        loss_sum=state["loss_sum"],
+        objective_sum=state["objective_sum"],
+        seconds=state["seconds"],
+        history=[Epoch.model_validate(record) for record in json.loads(state["history"])],
+    )
+    say(f"resumed after epoch {state['epoch']} and {state['step']} steps")
+
+
+def _describe(data: DataSet, store: PhotoStore) -> None:
+    say(f"data: {data.name}, split {data.split}: {len(data.train)} train, {len(data.val)} val, {len(data.test)} test")
+    for note in data.notes:
+        say(f"  note: {note}")
+    if store.images:
+        size = sum(image.nbytes for image in store.images.values()) / 1e9
+        say(f"  decoded photos kept in memory: {size:.2f} GB")
