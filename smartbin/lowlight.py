@@ -1,12 +1,13 @@
 """What a camera would have seen with less light: a photo goes in, a darker and noisier photo comes out.
 
-Used where darkness must be simulated rather than waited for: training augmentation, int8 calibration, the light sweep of the
-model card and the tests. The daemon never calls it.
+Used where darkness must be simulated rather than waited for: training augmentation, int8 calibration, the light sweep
+of the model card and the tests. The daemon never calls it.
 
-The model is the usual one of a small sensor at a fixed exposure (EMVA 1288, sections 2.2 and 2.3): sRGB is decoded to linear
-light, scaled, given shot noise (variance = number of electrons) and read noise (constant variance), and encoded to sRGB again.
-Darkening the encoded values instead would be a different and far milder corruption. The Poisson shot noise is drawn as a
-Gaussian of the same variance, which differs visibly only below some ten electrons, where read noise dominates anyway.
+The model is the usual one of a small sensor at a fixed exposure (EMVA 1288, sections 2.2 and 2.3): sRGB is decoded to
+linear light, scaled, given shot noise (variance = number of electrons) and read noise (constant variance), and encoded
+to sRGB again. Darkening the encoded values instead would be a different and far milder corruption. The Poisson shot
+noise is drawn as a Gaussian of the same variance, which differs visibly only below some ten electrons, where read noise
+dominates anyway.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ def dim(
 ) -> NDArray[np.uint8]:
     """Return the photo as the same sensor would have taken it with `light` times the light.
 
-    `image_bgr` is [H, W, 3] uint8 and sRGB-encoded (the channel order does not matter); it is not changed. `light` is in linear
-    light, 0 < light <= 1: 0.25 is two stops down. Sensor noise is added for the light that is left, also at `light` 1, where
-    it is faint. Deterministic for a given state of `rng`. Raises ImageError for an image of another form or a light out of range.
+    `image_bgr` is [H, W, 3] uint8 and sRGB-encoded (the channel order does not matter); it is not changed. `light` is
+    in linear light, 0 < light <= 1: 0.25 is two stops down. Sensor noise is added for the light that is left, also at
+    `light` 1, where it is faint. Deterministic for a given state of `rng`. Raises ImageError for an image of another
+    form or a light out of range.
     """
     if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
         raise ImageError(
