@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.laps import run_laps, summaries
+from benchmarks.photos import photos_below
 from benchmarks.report import Cell, Table
 from smartbin.bundle import read_bundle
 from smartbin.errors import ConfigError
-from smartbin.images import list_images, read_image
+from smartbin.images import read_image
 from smartbin.latency import LatencySummary
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.preprocess import PreprocessSpec, stack_inputs, to_input
@@ -47,9 +48,7 @@ def run_classifier(
         raise ConfigError(
             "nothing to compare", where="classifier", fix="give --bundle DIR (one or more) and, for torch, --run RUN"
         )
-    paths = _spread(list_images(photos), _AGREEMENT_PHOTOS)
-    if not paths:
-        raise ConfigError("no photos to classify", where=photos, expected="a folder with photos below it")
+    paths = photos_below(photos, _AGREEMENT_PHOTOS)
     inputs = {text: _read(paths, spec) for text, spec in {_spec_key(item): item.spec for item in candidates}.items()}
     answers = [_answers(item, inputs[_spec_key(item)]) for item in candidates]
     timed = {batch: _time(candidates, inputs, batch, laps if batch == 1 else max(3, laps // 4)) for batch in BATCHES}
@@ -157,9 +156,3 @@ def _spec_key(candidate: Candidate) -> str:
 
 def _read(paths: Sequence[Path], spec: PreprocessSpec) -> NDArray[np.uint8]:
     return stack_inputs([to_input(read_image(path), spec) for path in paths])
-
-
-def _spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most `count` paths, evenly from the whole list, so that every class folder is there."""
-    count = min(count, len(paths))
-    return [paths[index * len(paths) // count] for index in range(count)]

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.photos import photos_below
 from benchmarks.report import Cell, Table
 from device.decision import Verdicts
 from device.frame import Frame
@@ -16,8 +17,7 @@ from device.frame_judges import FrameJudge
 from device.pipeline import Pipeline
 from smartbin.bundle import Bundle, read_bundle
 from smartbin.classifier import Classifier
-from smartbin.errors import ConfigError
-from smartbin.images import list_images, read_image
+from smartbin.images import read_image
 from smartbin.latency import StageTimer
 from smartbin.runtime import open_classifier
 
@@ -26,9 +26,7 @@ _WARM_UP = 3
 
 def run_folder(bundle_path: Path, photos: Path, *, limit: int | None, threads: int | None) -> Table:
     """Put every photo below `photos` (at most `limit`) through the pipeline at batch 1. Blocks."""
-    paths = list_images(photos)[:limit]
-    if not paths:
-        raise ConfigError("no photos to classify", where=photos, expected="a folder with photos below it")
+    paths = photos_below(photos, limit)
     bundle = read_bundle(bundle_path)
     classifier = open_classifier(bundle, threads=threads)
     runtime = classifier.runtime

@@ -26,17 +26,18 @@ from smartbin.errors import ConfigError, run_cli
 from train.checkpoint import TrainedRun, load_run
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-_TABLE_WIDTH = 118
+_TABLE_WIDTH = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `smartbin-export`: 0, or the exit code of the error that is printed."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     return run_cli(lambda: _export(options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `export/run.py`."""
     parser = argparse.ArgumentParser(
         prog="smartbin-export",
         description="Write a model bundle of a trained run, if the exported file passes its gates on real photos.",
