@@ -8,6 +8,7 @@ It plays the scene through the daemon's own pipeline and the built-in bundle, an
 from __future__ import annotations
 
 import argparse
+import io
 import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -43,7 +44,7 @@ def draw(item: int) -> Console:
     pipeline = Pipeline(classifier, manifest.preprocess, make_judge("item", settings, verdicts), PresenceDetector())
     model = f"{manifest.name} {manifest.version} ({manifest.precision})"
     session = Session("scene", model, classifier.runtime, manifest.classes, manifest.thresholds.min_confidence)
-    console = Console(record=True, width=_COLUMNS, force_terminal=True, color_system="truecolor", quiet=False)
+    console = Console(file=io.StringIO(), record=True, width=_COLUMNS, force_terminal=True, color_system="truecolor")
     camera = SceneCamera()
     while (frame := camera.read()) is not None:
         step = pipeline.step(frame)
