@@ -6,6 +6,7 @@ photo before it is shrunk, with sensor noise; it is the noise model that the aug
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from train.photos import Part, class_folders, read_class_folders
 from train.reading import PhotoStore, read_photos
 
 EVALUATION_FILE = "evaluation.json"
+_PIPED_WIDTH = 128
 
 
 class _Record(BaseModel):
@@ -78,7 +80,7 @@ def evaluate(
     ]
     evaluation = Evaluation(data=str(data.resolve()) if data else f"{part} part of {run.data}", levels=levels)
     _write(out or path / EVALUATION_FILE, evaluation)
-    Console().print(_table(run, evaluation))
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(_table(run, evaluation))
     return evaluation
 
 
@@ -133,17 +135,18 @@ def _write(file: Path, evaluation: Evaluation) -> None:
 
 
 def _table(run: TrainedRun, evaluation: Evaluation) -> Table:
-    table = Table(title=f"{run.path.name} on {evaluation.data}")
-    table.add_column("light")
+    """A row a light level; the classes' columns are the part of each that is recognised."""
+    table = Table(title=f"{run.path.name} on {evaluation.data}: {evaluation.levels[0].score.photos} photos")
+    for column in ("light", "accuracy (95 %)", "macro F1", "loss", *run.classes):
+        table.add_column(column, justify="right")
     for level in evaluation.levels:
-        table.add_column(f"× {level.light:g}", justify="right")
-    scores = [level.score for level in evaluation.levels]
-    table.add_row("photos", *(str(figures.photos) for figures in scores))
-    table.add_row("accuracy", *(f"{figures.accuracy:.4f}" for figures in scores))
-    table.add_row("95 % interval", *(f"{figures.interval_low:.3f} – {figures.interval_high:.3f}" for figures in scores))
-    table.add_row("macro F1", *(f"{figures.macro_f1:.4f}" for figures in scores))
-    table.add_row("loss", *(f"{figures.loss:.4f}" for figures in scores), end_section=True)
-    for index, label in enumerate(run.classes):
-        recalls = (figures.per_class[index].recall for figures in scores)
-        table.add_row(f"recall {label}", *("–" if recall is None else f"{recall:.3f}" for recall in recalls))
+        figures = level.score
+        recalls = (figures.per_class[index].recall for index in range(len(run.classes)))
+        table.add_row(
+            f"{level.light:.4g}",
+            f"{figures.accuracy:.4f} ({figures.interval_low:.3f}–{figures.interval_high:.3f})",
+            f"{figures.macro_f1:.4f}",
+            f"{figures.loss:.4f}",
+            *("–" if recall is None else f"{recall:.3f}" for recall in recalls),
+        )
     return table
