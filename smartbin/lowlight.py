@@ -59,17 +59,26 @@ def dim(
     return _srgb_codes()[steps]
 
 
+def srgb_to_linear(codes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Linear light 0 to 1 of sRGB values 0 to 1, of any shape (IEC 61966-2-1)."""
+    values = np.asarray(codes, np.float64)
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(light: NDArray[np.floating]) -> NDArray[np.float64]:
+    """SRGB values 0 to 1 of linear light 0 to 1, the inverse of `srgb_to_linear`."""
+    values = np.asarray(light, np.float64)
+    return np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055)
+
+
 @lru_cache(maxsize=8)
 def _electrons_per_code(full_well_e: float) -> NDArray[np.float32]:
-    """Electrons [256] that an sRGB code stands for (decoding of IEC 61966-2-1)."""
-    code = np.arange(256, dtype=np.float64) / 255.0
-    linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-    return (linear * full_well_e).astype(np.float32)
+    """Electrons [256] that an sRGB code stands for."""
+    return (srgb_to_linear(np.arange(256) / 255.0) * full_well_e).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
 def _srgb_codes() -> NDArray[np.uint8]:
-    """sRGB code [_ENCODE_STEPS] of each linear step, the inverse of the decoding above."""
-    linear = np.arange(_ENCODE_STEPS, dtype=np.float64) / (_ENCODE_STEPS - 1)
-    code = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.round(code * 255.0).astype(np.uint8)
+    """The sRGB code [_ENCODE_STEPS] of each linear step."""
+    codes = linear_to_srgb(np.arange(_ENCODE_STEPS) / (_ENCODE_STEPS - 1))
+    return np.round(codes * 255.0).astype(np.uint8)

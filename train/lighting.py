@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartbin.images import BgrImage
-from smartbin.lowlight import FULL_WELL_E, READ_NOISE_E, dim
+from smartbin.lowlight import FULL_WELL_E, READ_NOISE_E, dim, linear_to_srgb, srgb_to_linear
 
 
 def relight(
@@ -42,10 +42,8 @@ def relight(
 
 def _with_gains(image: BgrImage, gains: tuple[float, ...]) -> BgrImage:
     """Multiply each channel in linear light and encode to 8 bits again, by one look-up table per channel."""
-    codes = np.arange(256, dtype=np.float64) / 255.0
-    linear = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
-    scaled = np.clip(linear[:, None] * np.asarray(gains)[None, :], 0.0, 1.0)
-    encoded = np.where(scaled <= 0.0031308, scaled * 12.92, 1.055 * scaled ** (1 / 2.4) - 0.055)
+    linear = srgb_to_linear(np.arange(256) / 255.0)
+    encoded = linear_to_srgb(np.clip(linear[:, None] * np.asarray(gains)[None, :], 0.0, 1.0))
     table: NDArray[np.uint8] = np.rint(encoded * 255.0).astype(np.uint8)[None]
     return np.asarray(cv2.LUT(image, table), np.uint8)
 
