@@ -3,11 +3,10 @@ PYTHON ?= python3
 DEMO_ENV := .venv-demo
 ENV := .venv
 BIN := $(ENV)/bin
-SHIPPED := smartbin train export device benchmarks
-# One thread a process: with two cores, more threads only wait for each other.
+# More threads than cores only wait for each other, and CI has two cores.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help demo test check format lint types contracts pytest test-oldest env clean
+.PHONY: help demo test check format lint types contracts pytest test-oldest clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,13 +14,11 @@ help: ## list these commands
 demo: $(DEMO_ENV)/.done ## install without torch and play the built-in scene
 	$(DEMO_ENV)/bin/smartbin run --source scene
 
-test: env ## install with torch, then everything that CI runs
-	$(MAKE) check
-	$(MAKE) test-oldest
+test: check test-oldest ## install with torch, then everything that CI runs
 
-check: lint types contracts pytest ## format, lint, types, import rules, tests (in the environment of `make test`)
+check: lint types contracts pytest ## format, lint, types, import rules, tests
 
-env: $(ENV)/.done ## the development environment, with torch
+format lint types contracts pytest: $(ENV)/.done
 
 format: ## write the code as ruff wants it
 	$(BIN)/ruff format .
