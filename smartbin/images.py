@@ -1,4 +1,4 @@
-"""Photos from disk: read, list, encode. Everything in smartbin that is called an image is uint8 [H, W, 3] BGR."""
+"""Photos from disk: read, list. Everything in smartbin that is called an image is uint8 [H, W, 3] BGR."""
 
 from __future__ import annotations
 
@@ -85,11 +85,3 @@ def list_images(folder: Path) -> list[Path]:
 def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sort key under which numbers inside a name count as numbers."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.as_posix())]
-
-
-def encode_jpeg(image: BgrImage, quality: int = 90) -> bytes:
-    """Encode uint8 [H, W, 3] BGR as JPEG; `ImageError` if it cannot be encoded."""
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ImageError("cannot encode the image as JPEG", found=f"{image.dtype} {image.shape}")
-    return bytes(data)
