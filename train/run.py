@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 if not __package__:
@@ -21,14 +22,7 @@ if not __package__:
 from smartbin.config import load_settings
 from smartbin.errors import CheckpointError, ConfigError, run_cli
 from train.checkpoint import CONFIG_FILE, MODEL_FILE, load_run
-from train.cli import (
-    EvaluateCommand,
-    ReportCommand,
-    TrainCommand,
-    parse_evaluate,
-    parse_report,
-    parse_train,
-)
+from train.cli import TrainCommand, parse_evaluate, parse_report, parse_train
 from train.config import TrainConfig, resolve
 from train.console import say
 from train.evaluate import evaluate
@@ -42,10 +36,9 @@ _CHANGEABLE = ("data", "data_root", "machine.")  # by a resumed run: nothing of 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `smartbin-train`; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["evaluate"]:
-        return run_cli(lambda: _evaluate(parse_evaluate(given[1:])))
-    if given[:1] == ["report"]:
-        return run_cli(lambda: _report(parse_report(given[1:])))
+    for words, command in _COMMANDS.items():
+        if tuple(given[: len(words)]) == words:
+            return run_cli(partial(command, given[len(words) :]))
     return run_cli(lambda: _train(parse_train(given)))
 
 
@@ -61,7 +54,8 @@ def _train(command: TrainCommand) -> int:
     return 0
 
 
-def _evaluate(command: EvaluateCommand) -> int:
+def _evaluate(arguments: list[str]) -> int:
+    command = parse_evaluate(arguments)
     evaluate(
         command.run,
         data=command.data,
@@ -73,7 +67,8 @@ def _evaluate(command: EvaluateCommand) -> int:
     return 0
 
 
-def _report(command: ReportCommand) -> int:
+def _report(arguments: list[str]) -> int:
+    command = parse_report(arguments)
     write_report(command.run, command.data)
     say(f"written: {command.run / REPORT_FILE}")
     return 0
@@ -119,6 +114,13 @@ def _conclude(path: Path) -> None:
     )
     say(f"run: {path} ({MODEL_FILE}, {REPORT_FILE})")
     say(f"next: python export/run.py {path} --precision int8 --out bundles/{path.name}")
+
+
+_COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
+    ("evaluate",): _evaluate,
+    ("report",): _report,
+}
+"""First words of the command line to what takes the rest; anything else is a training run."""
 
 
 if __name__ == "__main__":
