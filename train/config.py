@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings
 from smartbin.preprocess import PreprocessSpec
 from train.architectures import ARCHITECTURES, architecture_of
+from train.augment_config import Augment
+from train.machine_config import Machine
+from train.recipe import Recipe
+
+__all__ = ["Augment", "Machine", "Recipe", "TrainConfig", "default_data_root", "resolve", "to_toml"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _SMOKE_SIZE = 64
@@ -29,97 +34,6 @@ def default_data_root() -> Path:
     """`SMARTBIN_DATA`, else the folder `shared/data/trashnet` beside the repository."""
     named = os.environ.get(DATA_VARIABLE)
     return Path(named) if named else REPOSITORY.parent / "shared" / "data" / "trashnet"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Recipe(_Section):
-    """How the network learns."""
-
-    batch: int = Field(default=32, ge=1)
-    """Photos in a step."""
-    head_rate: float = Field(default=2e-3, gt=0)
-    """Peak learning rate of everything that starts random: the head, and stages that the weights lack."""
-    backbone_rate: float = Field(default=3e-4, gt=0)
-    """Peak learning rate of the last stage with loaded weights."""
-    stage_decay: float = Field(default=0.85, gt=0, le=1)
-    """Factor on the backbone rate for each stage further to the front."""
-    weight_decay: float = Field(default=0.02, ge=0)
-    """AdamW weight decay; biases and norms have none."""
-    warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Part of all steps over which the rates rise to their peak; then they fall along a half cosine."""
-    clip_norm: float = Field(default=2.0, ge=0)
-    """Gradients with a larger norm are scaled down to it; 0 leaves them."""
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    """Part of the target spread evenly over all classes."""
-    ema_decay: float = Field(default=0.995, ge=0, lt=1)
-    """Decay a step of the weights' moving average, which is what a run delivers; smaller in the first steps."""
-    balance: float = Field(default=0.5, ge=0, le=1)
-    """Class balance of the sampler: a class of n photos is drawn n**(1 - balance) often. 0: as they come; 1: evenly."""
-    mixup: float = Field(default=0.0, ge=0)
-    """Alpha of mixup; 0 is off."""
-    cutmix: float = Field(default=0.0, ge=0)
-    """Alpha of cutmix; 0 is off. With both on, each batch gets one of the two."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Dropout in front of the classifier."""
-    drop_path: float = Field(default=0.1, ge=0, lt=1)
-    """Stochastic depth, for architectures that have it (EfficientNet)."""
-    auxiliary: float = Field(default=0.4, ge=0)
-    """Weight of InceptionV3's auxiliary loss."""
-    freeze_until: str = ""
-    """Name of the first stage that is trained; those in front of it are frozen, batch-norm statistics included."""
-
-
-class Augment(_Section):
-    """What happens to training photos, and to no others. It ends where the device's brightness correction begins."""
-
-    enabled: bool = True
-    """Off: training photos go through the device preprocessing, like all others."""
-    min_scale: float = Field(default=0.35, gt=0, le=1)
-    """Smallest part of the photo's area that a crop keeps."""
-    min_ratio: float = Field(default=0.75, gt=0)
-    """Narrowest crop, width / height, before it is stretched to the square."""
-    max_ratio: float = Field(default=1.5, gt=0)
-    """Widest crop. The device stretches 4:3, so the range is centred above 1."""
-    flip: float = Field(default=0.5, ge=0, le=1)
-    """Probability of each of the two flips: an item lies any way up in a bin."""
-    turn: float = Field(default=0.5, ge=0, le=1)
-    """Probability of a quarter turn."""
-    colour: Literal["trivial", "jitter", "none"] = "trivial"
-    """`trivial`: TrivialAugmentWide (one of 14 operations, arXiv 2103.10158); `jitter`: ColorJitter."""
-    light: float = Field(default=0.4, ge=0, le=1)
-    """Probability of another light: exposure, white balance and sensor noise, in linear light."""
-    darkest: float = Field(default=1 / 32, gt=0, le=1)
-    """Least light, as a part of the photo's own; drawn evenly in stops."""
-    brightest: float = Field(default=2.0, ge=1)
-    """Most light."""
-    white_balance: float = Field(default=0.25, ge=0, lt=1)
-    """Red and blue gain go up or down by at most this part."""
-    erase: float = Field(default=0.15, ge=0, le=1)
-    """Probability that a rectangle (2 to 20 % of the area) is filled with noise."""
-
-    @model_validator(mode="after")
-    def _check_ratios(self) -> Augment:
-        if self.min_ratio > self.max_ratio:
-            raise ValueError("min_ratio must not be above max_ratio")
-        return self
-
-
-class Machine(_Section):
-    """How this machine is used; changes nothing in the result, except in the last digits."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the network runs; auto takes CUDA when there is one."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 on CUDA and on CPUs with bf16 instructions, else fp32. Weights are always kept in float32."""
-    workers: int = Field(default=-1, ge=-1)
-    """Processes that load photos; -1: 4, or the number of CPUs if smaller; 0: none, load in the training process."""
-    threads: int = Field(default=0, ge=0)
-    """CPU threads of the network; 0: torch's choice."""
-    cache: Literal["auto", "ram", "none"] = "auto"
-    """ram: every photo is decoded once and kept; auto: if that takes at most a quarter of the memory."""
 
 
 class TrainConfig(SmartbinSettings):

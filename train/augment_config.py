@@ -1,0 +1,44 @@
+"""What happens to training photos: the table `augment` of a training run's configuration. Each field is a flag."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from train.section import Section
+
+
+class Augment(Section):
+    """What happens to training photos, and to no others. It ends where the device's brightness correction begins."""
+
+    enabled: bool = True
+    """Off: training photos go through the device preprocessing, like all others."""
+    min_scale: float = Field(default=0.35, gt=0, le=1)
+    """Smallest part of the photo's area that a crop keeps."""
+    min_ratio: float = Field(default=0.75, gt=0)
+    """Narrowest crop, width / height, before it is stretched to the square."""
+    max_ratio: float = Field(default=1.5, gt=0)
+    """Widest crop. The device stretches 4:3, so the range is centred above 1."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of each of the two flips: an item lies any way up in a bin."""
+    turn: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a quarter turn."""
+    colour: Literal["trivial", "jitter", "none"] = "trivial"
+    """`trivial`: TrivialAugmentWide (one of 14 operations, arXiv 2103.10158); `jitter`: ColorJitter."""
+    light: float = Field(default=0.4, ge=0, le=1)
+    """Probability of another light: exposure, white balance and sensor noise, in linear light."""
+    darkest: float = Field(default=1 / 32, gt=0, le=1)
+    """Least light, as a part of the photo's own; drawn evenly in stops."""
+    brightest: float = Field(default=2.0, ge=1)
+    """Most light."""
+    white_balance: float = Field(default=0.25, ge=0, lt=1)
+    """Red and blue gain go up or down by at most this part."""
+    erase: float = Field(default=0.15, ge=0, le=1)
+    """Probability that a rectangle (2 to 20 % of the area) is filled with noise."""
+
+    @model_validator(mode="after")
+    def _check_ratios(self) -> Augment:
+        if self.min_ratio > self.max_ratio:
+            raise ValueError("min_ratio must not be above max_ratio")
+        return self
