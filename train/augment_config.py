@@ -30,15 +30,17 @@ class Augment(Section):
     """Probability of another light: exposure, white balance and sensor noise, in linear light."""
     darkest: float = Field(default=1 / 32, gt=0, le=1)
     """Least light, as a part of the photo's own; drawn evenly in stops."""
-    brightest: float = Field(default=2.0, ge=1)
-    """Most light."""
+    brightest: float = Field(default=2.0, gt=0, le=8)
+    """Most light; below 1 the set becomes a dark one."""
     white_balance: float = Field(default=0.25, ge=0, lt=1)
     """Red and blue gain go up or down by at most this part."""
     erase: float = Field(default=0.15, ge=0, le=1)
     """Probability that a rectangle (2 to 20 % of the area) is filled with noise."""
 
     @model_validator(mode="after")
-    def _check_ratios(self) -> Augment:
+    def _check_ranges(self) -> Augment:
         if self.min_ratio > self.max_ratio:
             raise ValueError("min_ratio must not be above max_ratio")
+        if self.darkest > self.brightest:
+            raise ValueError("darkest must not be above brightest")
         return self

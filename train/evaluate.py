@@ -1,4 +1,4 @@
-"""How good a finished run is on other photos, or in less light. Command `train/run.py evaluate`.
+"""How good a finished run is on other photos, or in another light. Command `train/run.py evaluate`.
 
 Everything goes through the device preprocessing, in float32. Darkness is simulated by `smartbin.lowlight` on the whole
 photo before it is shrunk, with sensor noise; it is the noise model that the augmentation uses, with other seeds.
@@ -17,12 +17,13 @@ from rich.table import Table
 from torch import nn
 
 from smartbin.atomic import write_text_atomic
-from smartbin.errors import ConfigError, DataError
+from smartbin.errors import DataError
 from smartbin.images import LabelledPhoto
 from train.architectures import architecture_of
 from train.checkpoint import TrainedRun, load_run, read_record
 from train.config import Machine
 from train.inference import DevicePreparation, classify
+from train.lighting import Light
 from train.loader import PhotoSamples
 from train.machine import open_fabric, worker_count
 from train.metrics import Score, score
@@ -38,7 +39,7 @@ class _Record(BaseModel):
 
 
 class LightScore(_Record):
-    """The figures at a part of the light; 1 is the photos as they are."""
+    """The figures at a part of the light; 1 is the photos as they are, above it they are over-exposed."""
 
     light: float
     score: Score
@@ -66,8 +67,7 @@ def evaluate(
     `data` may lack classes of the run, but has none that the run does not know (`DataError`). Prints a table and writes
     `evaluation.json` into the run, or to `out`.
     """
-    if bad := [light for light in lights if not 0 < light <= 1]:
-        raise ConfigError("no such light", where="--light", found=bad, expected="numbers above 0 and at most 1")
+    conditions = [Light(exposure=light) for light in lights]
     run = load_run(path)
     photos = _folder_photos(data, run) if data else run.photos(part)
     if not photos:
@@ -76,7 +76,8 @@ def evaluate(
     fabric = open_fabric(machine)
     model = run.build_model().to(fabric.device)
     levels = [
-        LightScore(light=light, score=_score(run, model, photos, store, light, fabric, machine)) for light in lights
+        LightScore(light=light.exposure, score=_score(run, model, photos, store, light, fabric, machine))
+        for light in conditions
     ]
     evaluation = Evaluation(data=str(data.resolve()) if data else f"{part} part of {run.data}", levels=levels)
     _write(out or path / EVALUATION_FILE, evaluation)
@@ -89,7 +90,7 @@ def _score(
     model: nn.Module,
     photos: Sequence[LabelledPhoto],
     store: PhotoStore,
-    light: float,
+    light: Light,
     fabric: Fabric,
     machine: Machine,
 ) -> Score:
@@ -100,7 +101,7 @@ def _score(
         samples,
         fabric,
         workers=worker_count(machine),
-        title=f"light {light:g}",
+        title=f"light {light.exposure:g}",
         exact=machine.precision != "bf16",
     )
     return score(outputs, run.classes)

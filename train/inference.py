@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smartbin.images import BgrImage
-from smartbin.lowlight import dim
 from smartbin.preprocess import PreprocessSpec, to_input
 from train.architectures import Architecture, split_outputs
 from train.console import progress
+from train.lighting import AS_IT_IS, Light
 from train.loader import PhotoSamples, in_order, load_batches
 from train.metrics import Outputs
 
@@ -24,16 +24,14 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class DevicePreparation:
-    """The device preprocessing, if wished after the photo was darkened to `light` of its light (1: left as it is)."""
+    """The device preprocessing, if wished after the photo was put into another light."""
 
     spec: PreprocessSpec
-    light: float = 1.0
+    light: Light = AS_IT_IS
 
     def __call__(self, image: BgrImage, seed: int) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] BGR to uint8 [S, S, 3] RGB; `seed` is that of the sensor noise."""
-        if self.light < 1:
-            image = dim(image, self.light, np.random.default_rng(seed))
-        return to_input(image, self.spec).image
+        return to_input(self.light.on(image, seed), self.spec).image
 
 
 def normalise(images: Tensor, architecture: Architecture) -> Tensor:

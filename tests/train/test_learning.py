@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartbin.brightness import BrightnessSettings
+from smartbin.errors import ConfigError
 from tests.conftest import draw_photo
 from train.architectures import ARCHITECTURES, architecture_of, split_outputs
 from train.augment import Augmentation, random_box
 from train.config import Augment
 from train.inference import normalise
-from train.lighting import relight
+from train.lighting import Light, relight
 from train.loader import epoch_batches, epoch_keys
 from train.metrics import Outputs, score
 from train.schedule import freeze_front, rate_factor, rate_groups
@@ -143,6 +144,18 @@ def test_relight_darkens_brightens_and_tints() -> None:
     assert blue < green < red
     noise = [relight(grey, rng, light=1 / 32, gains_bgr=neutral, binned=binned).std() for binned in (1, 16)]
     assert noise[1] < noise[0]  # a shrunk photo has averaged its noise
+
+
+def test_a_stated_light_is_the_same_for_the_same_seed() -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    assert Light().on(grey, 0) is grey
+    dark = Light(exposure=0.25, noise=2.0)
+    assert np.array_equal(dark.on(grey, 5), dark.on(grey, 5))
+    assert not np.array_equal(dark.on(grey, 5), dark.on(grey, 6))
+    assert dark.on(grey, 0).std() == pytest.approx(2 * Light(exposure=0.25).on(grey, 0).std(), rel=0.1)
+    for wrong in ({"exposure": 0.0}, {"exposure": 100.0}, {"noise": -1.0}):
+        with pytest.raises(ConfigError, match="no such light"):
+            Light(**wrong)
 
 
 def test_normalise_matches_the_formula() -> None:
