@@ -7,6 +7,7 @@ Every field is a flag of `train/run.py` as well: its name with dashes. In a TOML
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,8 @@ __all__ = ["Augment", "Machine", "Recipe", "TrainConfig", "default_data_root", "
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _SMOKE_SIZE = 64
+_PHOTO_SIDE = 640
+_USUAL_ASPECT = 4 / 3  # of a photo, long side to short side
 DATA_VARIABLE = "SMARTBIN_DATA"
 
 
@@ -101,6 +104,12 @@ class TrainConfig(SmartbinSettings):
     def train_side(self) -> int:
         """Side of a training image, pixels."""
         return self.train_size or architecture_of(self.model).train_size
+
+    @property
+    def photo_side(self) -> int:
+        """Longest side of a training photo before augmentation, pixels."""
+        needed = self.train_side / math.sqrt(self.augment.min_scale) * _USUAL_ASPECT
+        return self.augment.photo_side or max(_PHOTO_SIDE, 32 * math.ceil(needed / 32))
 
     @property
     def preprocess(self) -> PreprocessSpec:

@@ -28,7 +28,7 @@ from train.loader import PhotoSamples
 from train.machine import open_fabric, worker_count
 from train.metrics import Score, score
 from train.photos import Part, class_folders, read_class_folders
-from train.reading import PhotoStore, read_photos
+from train.reading import PhotoStore, open_photos
 
 EVALUATION_FILE = "evaluation.json"
 _PIPED_WIDTH = 128
@@ -72,7 +72,7 @@ def evaluate(
     photos = _folder_photos(data, run) if data else run.photos(part)
     if not photos:
         raise DataError("no photos to evaluate on", where=data or f"the run's {part} part", expected="one or more")
-    store = read_photos(photos, machine.cache)
+    store = open_photos(photos, machine)
     fabric = open_fabric(machine)
     model = run.build_model().to(fabric.device)
     levels = [

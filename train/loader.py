@@ -56,13 +56,15 @@ class PhotoSamples(Dataset[Sample]):
     classes: tuple[str, ...]
     store: PhotoStore
     prepare: Prepare
+    shrunk: bool = False
+    """Photos for training, at most the store's `side` long; all others have all their pixels."""
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, key: SampleKey) -> Sample:
         photo = self.photos[key.photo]
-        image = self.store.image(photo.path)
+        image = self.store.training_image(photo.path) if self.shrunk else self.store.image(photo.path)
         label = self.classes.index(photo.label)
         return Sample(self.prepare(image, key.seed), label)
 

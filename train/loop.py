@@ -68,7 +68,9 @@ def train_epoch(training: Training, wish: StopWish) -> int:
     batches = training.batches(position.epoch)
     augmentation = Augmentation(config.augment, config.train_side, config.brightness)
     prepare = augmentation if config.augment.enabled else DevicePreparation(config.preprocess)
-    samples = PhotoSamples(training.data.train, training.data.classes, training.store, prepare)
+    samples = PhotoSamples(
+        training.data.train, training.data.classes, training.store, prepare, shrunk=config.augment.enabled
+    )
     mix = _mixing(config, len(training.data.classes))
     if position.step == 0:
         # Dropout, stochastic depth and mixing draw from torch's generator, which a resumed epoch must find as it was

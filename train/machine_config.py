@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -20,5 +21,13 @@ class Machine(Section):
     """Processes that load photos; -1: 4, or the number of CPUs if smaller; 0: none, load in the training process."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of the network; 0: torch's choice."""
-    cache: Literal["auto", "ram", "none"] = "auto"
-    """ram: every photo is decoded once and kept; auto: if that takes at most a quarter of the memory."""
+    cache: Literal["auto", "map", "none"] = "auto"
+    """map: every photo is decoded once, into a file that all processes map; auto: if there is room for it on the disk;
+    none: photos are decoded every time."""
+    cache_dir: Path | None = None
+    """Where decoded photos are kept; default $XDG_CACHE_HOME/smartbin or ~/.cache/smartbin. `train/run.py cache` lists
+    and clears it."""
+    cache_gb: float = Field(default=50.0, gt=0)
+    """Most that the cache may hold, GB; what was not used for longest makes room."""
+    verify_cache: bool = False
+    """Read every photo and every cached pixel again instead of trusting sizes, times and the check on first use."""

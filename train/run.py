@@ -5,6 +5,7 @@ python train/run.py --data garbage --model efficientnet_lite0 --weights imagenet
 python train/run.py --resume runs/RUN
 python train/run.py evaluate RUN --data FOLDER --light 1 0.25
 python train/run.py report RUN
+python train/run.py cache clear
 ```
 """
 
@@ -74,6 +75,12 @@ def _report(arguments: list[str]) -> int:
     return 0
 
 
+def _cache(arguments: list[str]) -> int:
+    from train.cache_command import cache_command
+
+    return cache_command(arguments)
+
+
 def _new(command: TrainCommand) -> tuple[TrainConfig, Path]:
     config = resolve(load_settings(TrainConfig, command.config, command.overrides))
     path = config.out or Path("runs") / f"{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -119,6 +126,7 @@ def _conclude(path: Path) -> None:
 _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate",): _evaluate,
     ("report",): _report,
+    ("cache",): _cache,
 }
 """First words of the command line to what takes the rest; anything else is a training run."""
 

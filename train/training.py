@@ -24,7 +24,7 @@ from train.loader import SampleKey, epoch_batches, epoch_keys
 from train.machine import describe_device, open_fabric, precision_of, worker_count
 from train.metrics import Epoch
 from train.photos import DataSet, fingerprint, open_data
-from train.reading import PhotoStore, read_photos
+from train.reading import PhotoStore, open_photos
 from train.schedule import freeze_front, rate_groups
 from train.weights import LoadedWeights, load_weights
 
@@ -73,8 +73,8 @@ class Training:
 
     @property
     def evaluation_workers(self) -> int:
-        """Loader processes for scoring: none when the photos are in memory, since a resize takes a millisecond."""
-        return 0 if self.store.images else worker_count(self.config.machine)
+        """Loader processes for scoring: none for decoded photos, since a resize takes a millisecond."""
+        return 0 if self.store.cached is not None else worker_count(self.config.machine)
 
     def batches(self, epoch: int) -> list[list[SampleKey]]:
         """The batches of an epoch, which follow from the seed alone."""
@@ -95,7 +95,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     weights = load_weights(model, architecture, config.weights)
     say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
     say(weights.summary())
-    store = read_photos(data.photos(), config.machine.cache)
+    store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)
     frozen = freeze_front(model, architecture, config.recipe.freeze_until)
     model.to(memory_format=torch.channels_last)
@@ -196,6 +196,5 @@ def _describe(data: DataSet, store: PhotoStore) -> None:
     say(f"data: {data.name}, split {data.split}: {len(data.train)} train, {len(data.val)} val, {len(data.test)} test")
     for note in data.notes:
         say(f"  note: {note}")
-    if store.images:
-        size = sum(image.nbytes for image in store.images.values()) / 1e9
-        say(f"  decoded photos kept in memory: {size:.2f} GB")
+    if store.cached is not None:
+        say(f"  {store.describe()}")

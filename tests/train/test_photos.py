@@ -92,12 +92,3 @@ def test_any_takes_every_folder(photo_folder: Callable[..., Path]) -> None:
 def test_real_photos_have_the_published_parts(trashnet: Path) -> None:
     data = open_data(TrainConfig(data="garbage", data_root=trashnet))
     assert (len(data.train), len(data.val), len(data.test)) == (1768, 328, 0)
-
-
-@pytest.mark.parametrize(("cache", "kept"), [("ram", 37), ("none", 0), ("auto", 37)])
-def test_cache_keeps_decoded_photos(photos: Path, cache: str, kept: int) -> None:
-    data = open_data(TrainConfig(data=str(photos)))
-    store = read_photos(data.photos(), cache)  # type: ignore[arg-type]
-    assert len(store.images) == kept
-    assert len(store.digests) == 37
-    assert store.image(data.train[0].path).shape == (48, 64, 3)

@@ -1,0 +1,33 @@
+"""`train/run.py cache`: what the cache of decoded photos holds; `train/run.py cache clear` empties it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from train.console import say
+from train.photo_cache import PhotoCache, clear, default_cache_folder
+
+
+def cache_command(arguments: list[str]) -> int:
+    """Run `cache [clear] [--cache-dir FOLDER]`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="train/run.py cache", description="List the decoded photos that are kept, or remove them all."
+    )
+    parser.add_argument("action", choices=("list", "clear"), nargs="?", default="list", help="default: list")
+    parser.add_argument("--cache-dir", type=Path, help="the folder, if it is not the usual one")
+    options = parser.parse_args(arguments)
+    folder = options.cache_dir or default_cache_folder()
+    if options.action == "clear":
+        say(f"{folder}: {clear(folder) / 1e9:.2f} GB removed")
+        return 0
+    stored = PhotoCache(folder, 0).stored()
+    say(f"{folder}: {len(stored)} maps, {sum(item.bytes for item in stored) / 1e9:.2f} GB")
+    for item in stored:
+        say(f"  {item.path.name}  {item.bytes / 1e9:8.2f} GB  last used {_day(item.used_s)}")
+    return 0
+
+
+def _day(wall_clock_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall_clock_s))
