@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def _options(arguments: argparse.Namespace, run: TrainedRun, precision: Precisio
     return ExportOptions(
         precision=precision,
         out=out,
-        name=arguments.name or f"{run.architecture}-{run.data}",
+        name=arguments.name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.architecture}-{run.data}"),
         version=arguments.version or f"{today:%Y.%m.%d}",
         data=arguments.data,
         limit=arguments.limit,

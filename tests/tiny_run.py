@@ -66,7 +66,6 @@ def tiny_architecture() -> Iterator[None]:
     registry = MappingProxyType({**ARCHITECTURES, "tiny": TINY})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.architectures.ARCHITECTURES", registry)
-        patch.setattr("train.checkpoint.ARCHITECTURES", registry)
         yield
 
 

@@ -1,76 +1,27 @@
-"""The networks that can be trained: how each is built, what sizes it likes, and its stages from front to head.
+"""The networks that can be trained: how each is built, what sizes it likes, its stages, where its weights are.
 
-`ARCHITECTURES` is what `--model` offers. Stages exist for two things: learning rates that fall towards the front, and
-`--freeze-until STAGE`. A network takes normalised float32 [N, 3, S, S] and returns logits [N, C]; in training mode
-InceptionV3 returns its auxiliary logits as well, see `split_outputs`.
+`ARCHITECTURES` is what `--model` offers by name; beside these it takes `timm:NAME` for any network of timm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
 
-import timm
 import torchvision
 from torch import Tensor, nn
 
-from smartbin.errors import ConfigError
+from smartbin.errors import ConfigError, WeightsError
+from train.networks import Architecture, Stage, Triple, split_outputs
+from train.resnet9 import STAGE_NAMES as RESNET9_STAGES
+from train.resnet9 import ResNet9
+from train.timm_models import TIMM_PREFIX, build_timm, download_timm, timm_architecture
 
-Triple: TypeAlias = tuple[float, float, float]
+__all__ = ["ARCHITECTURES", "HALF", "Architecture", "Stage", "Triple", "architecture_of", "register", "split_outputs"]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 HALF: Triple = (0.5, 0.5, 0.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of a network: every entry of its state dict under one of `prefixes`."""
-
-    name: str
-    prefixes: tuple[str, ...]
-
-    def holds(self, entry: str) -> bool:
-        """Whether a state-dict entry such as `layer1.0.conv1.weight` belongs to this stage."""
-        return any(entry == prefix or entry.startswith(f"{prefix}.") for prefix in self.prefixes)
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """A network that can be trained. Sizes are pixels; `mean` and `std` are on the 0 to 1 scale, RGB."""
-
-    name: str
-    train_size: int
-    test_size: int
-    mean: Triple
-    std: Triple
-    stages: tuple[Stage, ...]
-    """Front to back; the last one is the head, which always starts random when the classes differ."""
-    build: Callable[[int, float, float], nn.Module]
-    """(classes, dropout, drop_path) to a network with random weights."""
-    download: Callable[[], dict[str, Tensor]]
-    """Fetch the ImageNet weights; needs a network."""
-    min_train_size: int = 32
-    min_test_size: int = 32
-    """Smallest images that the layers can halve as often as they do."""
-
-    @property
-    def stage_names(self) -> tuple[str, ...]:
-        """Names of the stages, front to back."""
-        return tuple(stage.name for stage in self.stages)
-
-    def stage_of(self, entry: str) -> int:
-        """Index of the stage that holds a state-dict entry."""
-        for index, stage in enumerate(self.stages):
-            if stage.holds(entry):
-                return index
-        raise KeyError(f"{entry} belongs to no stage of {self.name}")
-
-    def is_head(self, entry: str) -> bool:
-        """Whether an entry belongs to the classifier, which depends on the classes."""
-        return self.stages[-1].holds(entry)
 
 
 _REGISTERED: dict[str, Architecture] = {}
@@ -79,23 +30,19 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(_REGISTERED)
 
 
 def architecture_of(name: str) -> Architecture:
-    """The architecture of that name; `ConfigError` naming those there are."""
+    """The architecture of that name, or any of timm's as `timm:NAME`; `ConfigError` naming those there are."""
+    if name.startswith(TIMM_PREFIX):
+        return timm_architecture(name)
     if name not in ARCHITECTURES:
-        raise ConfigError("unknown architecture", where="model", found=name, expected=", ".join(ARCHITECTURES))
+        raise ConfigError(
+            "unknown architecture", where="model", found=name, expected=f"{', '.join(ARCHITECTURES)} or timm:NAME"
+        )
     return ARCHITECTURES[name]
 
 
 def register(architecture: Architecture) -> None:
     """Add an architecture to those that `--model` offers, or replace the one of its name."""
     _REGISTERED[architecture.name] = architecture
-
-
-def split_outputs(outputs: object) -> tuple[Tensor, Tensor | None]:
-    """Logits [N, C] and auxiliary logits [N, C] (or None) of whatever a network of the registry returned."""
-    if isinstance(outputs, Tensor):
-        return outputs, None
-    logits, auxiliary = outputs.logits, outputs.aux_logits  # type: ignore[attr-defined]  # torchvision's InceptionOutputs
-    return logits, auxiliary
 
 
 def _stages(**prefixes: str) -> tuple[Stage, ...]:
@@ -134,18 +81,13 @@ def _inception_v3(classes: int, dropout: float, drop_path: float) -> nn.Module:
     return model
 
 
-def _timm(name: str) -> Callable[[int, float, float], nn.Module]:
-    def build(classes: int, dropout: float, drop_path: float) -> nn.Module:
-        model: nn.Module = timm.create_model(
-            name, pretrained=False, num_classes=classes, drop_rate=dropout, drop_path_rate=drop_path
-        )
-        return model
-
-    return build
+def _resnet9(classes: int, dropout: float, drop_path: float) -> nn.Module:
+    del drop_path
+    return ResNet9(classes, dropout)
 
 
-def _timm_weights(name: str) -> Callable[[], dict[str, Tensor]]:
-    return lambda: dict(timm.create_model(name, pretrained=True).state_dict())
+def _no_weights() -> dict[str, Tensor]:
+    raise WeightsError("there are no ImageNet weights of resnet9", fix="it learns from scratch: --weights none")
 
 
 def _torchvision_weights(name: str) -> Callable[[], dict[str, Tensor]]:
@@ -185,8 +127,8 @@ def _lite(number: int, train_size: int, test_size: int) -> Architecture:
         mean=HALF,
         std=HALF,
         stages=_LITE_STAGES,
-        build=_timm(name),
-        download=_timm_weights(name),
+        build=build_timm(name),
+        download=download_timm(name),
     )
 
 
@@ -212,6 +154,16 @@ for _architecture in (
         download=_torchvision_weights("Inception_V3_Weights.IMAGENET1K_V1"),
         min_train_size=299,  # its auxiliary head
         min_test_size=75,
+    ),
+    Architecture(
+        name="resnet9",
+        train_size=128,
+        test_size=128,
+        mean=HALF,
+        std=HALF,
+        stages=_stages(**{name: name for name in RESNET9_STAGES}),
+        build=_resnet9,
+        download=_no_weights,
     ),
     _lite(0, 192, 224),
     _lite(2, 224, 260),

@@ -23,10 +23,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from smartbin.atomic import write_bytes_atomic, write_text_atomic
-from smartbin.errors import CheckpointError
+from smartbin.errors import CheckpointError, ConfigError
 from smartbin.images import LabelledPhoto
 from smartbin.preprocess import PreprocessSpec
-from train.architectures import ARCHITECTURES, Triple, architecture_of
+from train.architectures import Triple, architecture_of
 from train.metrics import RunMetrics, Score
 from train.photos import PARTS, DataSet, Part
 
@@ -102,7 +102,7 @@ class TrainedRun:
 
     @property
     def architecture(self) -> str:
-        """Name of the architecture, a key of `ARCHITECTURES`."""
+        """Name of the architecture, which `architecture_of` takes."""
         return self.record.architecture
 
     @property
@@ -202,8 +202,12 @@ def load_run(path: Path | str) -> TrainedRun:
             "this run has not finished", where=path, fix=f"continue it: python train/run.py --resume {path}"
         )
     _, record = _read_model(path / MODEL_FILE, with_tensors=False)
-    if record.architecture not in ARCHITECTURES:
-        raise CheckpointError("a run of an unknown architecture", where=path, found=record.architecture)
+    try:
+        architecture_of(record.architecture)
+    except ConfigError as error:
+        raise CheckpointError(
+            "a run of an unknown architecture", where=path, found=record.architecture, expected=error.expected
+        ) from error
     return TrainedRun(
         path=path,
         record=record,

@@ -156,6 +156,6 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> str:
 
 def _choices(flag: Flag) -> list[str]:
     if flag.key == "model":
-        return list(ARCHITECTURES)
+        return [*ARCHITECTURES, "timm:NAME"]
     values = get_args(flag.field.annotation)
     return [value for value in values if isinstance(value, str)]

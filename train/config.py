@@ -18,8 +18,9 @@ from pydantic_settings import SettingsConfigDict
 
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings
+from smartbin.errors import ConfigError
 from smartbin.preprocess import PreprocessSpec
-from train.architectures import ARCHITECTURES, architecture_of
+from train.architectures import architecture_of
 from train.augment_config import Augment
 from train.machine_config import Machine
 from train.recipe import Recipe
@@ -86,13 +87,16 @@ class TrainConfig(SmartbinSettings):
 
     @model_validator(mode="after")
     def _check_model(self) -> TrainConfig:
-        if self.model not in ARCHITECTURES:
-            raise ValueError(f"model must be one of {', '.join(ARCHITECTURES)}, but is {self.model!r}")
-        architecture = architecture_of(self.model)
+        try:
+            architecture = architecture_of(self.model)
+        except ConfigError as error:
+            raise ValueError(f"model must be one of {error.expected}, but is {self.model!r}") from error
         for name, size, least in (
             ("train_size", self.train_side, architecture.min_train_size),
             ("test_size", self.preprocess.size, architecture.min_test_size),
         ):
+            if architecture.fixed_size and size != least:
+                raise ValueError(f"{name} must be {least} for {self.model}, which takes no other, but is {size}")
             if size < least:
                 raise ValueError(f"{name} must be at least {least} for {self.model}, but is {size}")
         stages = architecture.stage_names

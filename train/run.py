@@ -83,7 +83,7 @@ def _cache(arguments: list[str]) -> int:
 
 def _new(command: TrainCommand) -> tuple[TrainConfig, Path]:
     config = resolve(load_settings(TrainConfig, command.config, command.overrides))
-    path = config.out or Path("runs") / f"{config.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path = config.out or Path("runs") / f"{config.model.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(
             "the run directory is in use",

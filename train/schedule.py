@@ -69,6 +69,7 @@ def freeze_front(model: nn.Module, architecture: Architecture, first_trained: st
     for name, parameter in model.named_parameters():
         if architecture.stage_of(name) < border:
             parameter.requires_grad_(False)
+    modules = dict(model.named_modules())
     for stage in architecture.stages[:border]:
-        frozen += [model.get_submodule(prefix) for prefix in stage.prefixes]
+        frozen += [modules[prefix] for prefix in stage.prefixes if prefix in modules]  # else a lone parameter
     return frozen
