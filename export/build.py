@@ -74,7 +74,7 @@ class ExportOptions:
     out: Path
     name: str
     version: str
-    data: Path | None = None
+    data: tuple[str, ...] = ()
     limit: int | None = None
     measure: tuple[Path, ...] = ()
     force: bool = False

@@ -22,7 +22,9 @@ class Source:
 _UNKNOWN = Source("not known to smartbin", "not known: check before passing the model on")
 DATA_SOURCES = {
     "garbage": Source("TrashNet by Gary Thung and Mindy Yang: single items on a white ground, daylight", "MIT"),
+    "recycle": Source("recycle data set of Singh, Portland State University: 128 px, dark", "none stated"),
 }
+_PARTS_OF = {"combined": ("garbage", "recycle"), "recycle-small": ("recycle",)}
 WEIGHT_SOURCES = {
     "none": Source("none: trained from random weights", "not applicable"),
     "tf_efficientnet_lite0_imagenet.safetensors": Source(
@@ -63,6 +65,12 @@ def write_card(facts: CardFacts) -> str:
     return "\n".join(line for section in sections for line in [*section(facts), ""])
 
 
+def data_sources(name: str) -> list[tuple[str, Source]]:
+    """What is known of each set in a data set named as in a run: one, `combined`, or several with `+` between."""
+    parts = [part for item in name.split("+") for part in _PARTS_OF.get(item, (item,))]
+    return [(part, DATA_SOURCES.get(part, _UNKNOWN)) for part in parts]
+
+
 def weights_source(name: str) -> Source:
     """What is known of starting weights named as in a run (`imagenet`, `none`, a file); a path is no matter."""
     return WEIGHT_SOURCES.get(PurePath(name).name, Source(f"`{PurePath(name).name}`", _UNKNOWN.licence))
@@ -82,13 +90,16 @@ def _head(facts: CardFacts) -> list[str]:
 
 def _origin(facts: CardFacts) -> list[str]:
     training = facts.draft.training
-    data, weights = DATA_SOURCES.get(training.data, _UNKNOWN), weights_source(training.weights)
+    weights = weights_source(training.weights)
+    photos = [
+        f"| photos | `{name}`: {source.what} | {source.licence} |" for name, source in data_sources(training.data)
+    ]
     return [
         "## What it was made of",
         "",
         "| | | licence |",
         "| --- | --- | --- |",
-        f"| photos | `{training.data}`: {data.what} | {data.licence} |",
+        *photos,
         f"| starting weights | {weights.what} | {weights.licence} |",
         "",
         f"Training run `{training.run}`: {training.epochs} epochs, seed {training.seed}, "
@@ -190,7 +201,7 @@ def _limits(facts: CardFacts) -> list[str]:
         "or “unsure”.",
         "- Temperature and thresholds were chosen on the validation photos; elsewhere the confidence is too high "
         "where accuracy is lower.",
-        *(_GARBAGE_LIMITS if facts.draft.training.data == "garbage" else ()),
+        *(_GARBAGE_LIMITS if "garbage" in dict(data_sources(facts.draft.training.data)) else ()),
     ]
 
 

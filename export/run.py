@@ -55,7 +55,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--precision", nargs="+", choices=PRECISIONS, default=["int8"], help="one or more (default: int8)"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="where the photos of the run are now, if they moved"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="where the photos of the run are now, if they moved; NAME=FOLDER for each of several sources",
     )
     parser.add_argument(
         "--measure",
@@ -106,7 +110,7 @@ def _options(arguments: argparse.Namespace, run: TrainedRun, precision: Precisio
         out=out,
         name=arguments.name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.architecture}-{run.data}"),
         version=arguments.version or f"{today:%Y.%m.%d}",
-        data=arguments.data,
+        data=tuple(arguments.data),
         limit=arguments.limit,
         measure=tuple(arguments.measure),
         force=arguments.force,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from smartbin.images import LabelledPhoto, read_image
 from smartbin.preprocess import PreprocessSpec, stack_inputs, to_input
 from train.architectures import ARCHITECTURES, Architecture, Stage
-from train.checkpoint import METRICS_FILE, SPLIT_FILE, ModelRecord, SplitRecord, save_model
+from train.checkpoint import METRICS_FILE, SPLIT_FILE, ModelRecord, SourceRecord, SplitRecord, save_model
 from train.metrics import Outputs, RunMetrics, score
 
 CLASSES = ("glass", "metal", "paper")
@@ -110,9 +110,13 @@ def write_tiny_run(folder: Path) -> Path:
     )  # fmt: skip
     save_model(run, network.state_dict(), record)
     root = folder / "photos"
-    parts = {part: tuple(item.path.relative_to(root).as_posix() for item in items) for part, items in photos.items()}
+    parts = {
+        part: tuple(f"garbage/{item.path.relative_to(root).as_posix()}" for item in items)
+        for part, items in photos.items()
+    }
+    source = SourceRecord(name="garbage", root=root, labels={label: label for label in CLASSES})
     split = SplitRecord(
-        name="garbage", root=root, split="seeded", classes=CLASSES, fingerprint="0" * 64, notes=(), parts=parts
+        name="garbage", sources=(source,), split="seeded", classes=CLASSES, fingerprint="0" * 64, notes=(), parts=parts
     )
     (run / SPLIT_FILE).write_text(split.model_dump_json(), encoding="utf-8")
     found = score(Outputs(logits, np.asarray([CLASSES.index(item.label) for item in photos["val"]])), CLASSES)

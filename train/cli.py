@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from smartbin.errors import ConfigError
 from train.architectures import ARCHITECTURES
-from train.config import Augment, Machine, Recipe, TrainConfig
-from train.photos import PARTS, Part
+from train.config import Augment, Machine, Recipe, TrainConfig, default_data_root
+from train.sources import PARTS, Part
 
 _SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("recipe", Recipe, "recipe"),
@@ -47,7 +47,8 @@ class EvaluateCommand:
     """What the command line of an evaluation says."""
 
     run: Path
-    data: Path | None
+    data: tuple[str, ...]
+    data_root: Path
     part: Part
     lights: tuple[float, ...]
     out: Path | None
@@ -59,7 +60,7 @@ class ReportCommand:
     """Which run to report on, and where its photos are now, if they moved."""
 
     run: Path
-    data: Path | None
+    data: tuple[str, ...]
 
 
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
@@ -92,14 +93,23 @@ def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:
     """Parse what follows `evaluate`."""
     parser = argparse.ArgumentParser(prog="train/run.py evaluate", description="A finished run on other photos.")
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    parser.add_argument("--data", type=Path, help="folder of class folders; without it the run's own photos")
+    parser.add_argument(
+        "--data", nargs="+", default=[], help="names or folders of class folders; without it the run's own photos"
+    )
+    parser.add_argument("--data-root", type=Path, default=default_data_root(), help="where the named data sets are")
     parser.add_argument("--part", choices=PARTS, default="val", help="of the run's own photos (default: val)")
     parser.add_argument("--light", type=float, nargs="+", default=[1.0], help="parts of the light, such as 1 .25 .0625")
     parser.add_argument("--out", type=Path, help="where to write; default: evaluation.json in the run")
     _add_machine(parser)
     known = vars(parser.parse_args(arguments))
     return EvaluateCommand(
-        known["run"], known["data"], known["part"], tuple(known["light"]), known["out"], _machine(known)
+        run=known["run"],
+        data=tuple(known["data"]),
+        data_root=known["data_root"],
+        part=known["part"],
+        lights=tuple(known["light"]),
+        out=known["out"],
+        machine=_machine(known),
     )
 
 
@@ -107,9 +117,20 @@ def parse_report(arguments: Sequence[str]) -> ReportCommand:
     """Parse what follows `report`."""
     parser = argparse.ArgumentParser(prog="train/run.py report", description="Make a run's report again.")
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    parser.add_argument("--data", type=Path, help="where the photos are now, if they moved")
+    add_moved_data(parser)
     known = vars(parser.parse_args(arguments))
-    return ReportCommand(known["run"], known["data"])
+    return ReportCommand(known["run"], tuple(known["data"]))
+
+
+def add_moved_data(parser: argparse.ArgumentParser) -> None:
+    """Add `--data` for commands on a run whose photos may have moved, see `TrainedRun.photos`."""
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="where the photos are now, if they moved; NAME=FOLDER for each of several sources",
+    )
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +171,8 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> str:
     else:
         choices = _choices(flag)
         shown = "|".join(choices) if choices else flag.name.upper()
-        action = group.add_argument(option, help=text, metavar=shown)
+        several = "+" if get_origin(flag.field.annotation) is tuple else None
+        action = group.add_argument(option, help=text, metavar=shown, nargs=several)
     return action.dest
 
 

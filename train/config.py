@@ -7,14 +7,15 @@ Every field is a flag of `train/run.py` as well: its name with dashes. In a TOML
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tomlkit
-from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings
@@ -24,6 +25,7 @@ from train.architectures import architecture_of
 from train.augment_config import Augment
 from train.machine_config import Machine
 from train.recipe import Recipe
+from train.sources import NAMED_SETS
 
 __all__ = ["Augment", "Machine", "Recipe", "TrainConfig", "default_data_root", "resolve", "to_toml"]
 
@@ -47,15 +49,18 @@ class TrainConfig(SmartbinSettings):
         env_prefix="SMARTBIN_TRAIN_", extra="forbid", frozen=True, use_attribute_docstrings=True
     )
 
-    data: str
-    """`garbage` (looked for in data_root), or a folder with one folder of photos per class."""
+    data: Annotated[tuple[str, ...], NoDecode] = Field(min_length=1)
+    """One or more of: garbage, recycle, recycle-small, combined (garbage and recycle; these are looked for in
+    data_root), and folders with one folder of photos per class."""
     data_root: Path = Field(default_factory=default_data_root)
-    """Where `garbage` is; also the environment variable SMARTBIN_DATA."""
+    """Where the named data sets are: a folder that holds `garbage` and `recycle`, or the garbage data set's own; also
+    the environment variable SMARTBIN_DATA."""
     classes: str = "auto"
     """auto: the garbage data set's six where a folder has one of these names, else the folder's own; any: whatever
     folders there are; or names with commas. A folder that is not among them is an error."""
     split: Literal["auto", "published", "seeded"] = "auto"
-    """published: the garbage data set's own; seeded: stratified, from the seed; auto: published where the names fit."""
+    """published: the data set's own (garbage: all parts; recycle: its test part); seeded: stratified, from the seed;
+    auto: published where the names fit."""
     val_part: float = Field(default=0.15, gt=0, lt=0.5)
     """Part of each class for validation in a seeded split."""
     test_part: float = Field(default=0.15, ge=0, lt=0.5)
@@ -63,7 +68,7 @@ class TrainConfig(SmartbinSettings):
     min_photos: int = Field(default=10, ge=3)
     """A class with fewer photos is an error."""
     limit: int = Field(default=0, ge=0)
-    """At most this many photos per class and part, for quick runs; 0: all."""
+    """At most this many photos per class, part and source, for quick runs; 0: all."""
     model: str = "efficientnet_lite0"
     """Architecture."""
     weights: str = "imagenet"
@@ -84,6 +89,14 @@ class TrainConfig(SmartbinSettings):
     augment: Augment = Augment()
     brightness: BrightnessSettings = BrightnessSettings()
     machine: Machine = Machine()
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _read_data(cls, value: object) -> object:
+        """A single name may stand without a list; in the environment several stand in a JSON list."""
+        if not isinstance(value, str):
+            return value
+        return json.loads(value) if value.startswith("[") else (value,)
 
     @model_validator(mode="after")
     def _check_model(self) -> TrainConfig:
@@ -124,7 +137,7 @@ class TrainConfig(SmartbinSettings):
 def resolve(config: TrainConfig) -> TrainConfig:
     """The configuration with `smoke` spelled out and absolute paths, so that it means the same anywhere."""
     paths = {
-        "data": config.data if config.data == "garbage" else str(Path(config.data).resolve()),
+        "data": tuple(item if item in NAMED_SETS else str(Path(item).resolve()) for item in config.data),
         "data_root": config.data_root.resolve(),
         "weights": config.weights if config.weights in ("none", "imagenet") else str(Path(config.weights).resolve()),
     }

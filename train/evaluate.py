@@ -22,13 +22,14 @@ from smartbin.images import LabelledPhoto
 from train.architectures import architecture_of
 from train.checkpoint import TrainedRun, load_run, read_record
 from train.config import Machine
+from train.console import say
 from train.inference import DevicePreparation, classify
 from train.lighting import Light
 from train.loader import PhotoSamples
 from train.machine import open_fabric, worker_count
-from train.metrics import Score, score
-from train.photos import Part, class_folders, read_class_folders
+from train.metrics import Score, SourceScore, score, score_sources
 from train.reading import PhotoStore, open_photos
+from train.sources import NAMED_SETS, Part, open_known
 
 EVALUATION_FILE = "evaluation.json"
 _PIPED_WIDTH = 128
@@ -43,13 +44,17 @@ class LightScore(_Record):
 
     light: float
     score: Score
+    sources: list[SourceScore] = []
+    """Each source alone, where there are several."""
 
 
 class Evaluation(_Record):
     """A run on a set of photos."""
 
     data: str
-    """Path of the folder, or the name of a part of the run's own data."""
+    """Names or folders, or the part of the run's own data."""
+    trained_on: int = 0
+    """Photos among them that the run was trained on, as far as their paths tell."""
     levels: list[LightScore]
 
 
@@ -60,40 +65,51 @@ class EvaluationFile(_Record):
 
 
 def evaluate(
-    path: Path, *, data: Path | None, part: Part, lights: Sequence[float], machine: Machine, out: Path | None = None
+    path: Path,
+    *,
+    data: Sequence[str],
+    data_root: Path,
+    part: Part,
+    lights: Sequence[float],
+    machine: Machine,
+    out: Path | None = None,
 ) -> Evaluation:
-    """Score the run in `path` on the class folders of `data`, or without it on the run's own `part`, at each light.
+    """Score the run in `path` on the sets in `data` (names or folders), else on its own `part`, at each light.
 
-    `data` may lack classes of the run, but has none that the run does not know (`DataError`). Prints a table and writes
+    The sets may lack classes of the run, but have none that it does not know (`DataError`). Prints a table and writes
     `evaluation.json` into the run, or to `out`.
     """
     conditions = [Light(exposure=light) for light in lights]
     run = load_run(path)
-    photos = _folder_photos(data, run) if data else run.photos(part)
+    own = f"{part} part of {run.data}"
+    photos, sources = _other_photos(data, data_root, run) if data else (run.photos(part), run.split.source_names(part))
     if not photos:
-        raise DataError("no photos to evaluate on", where=data or f"the run's {part} part", expected="one or more")
+        raise DataError("no photos to evaluate on", where=f"the {own}", expected="one or more")
     store = open_photos(photos, machine)
     fabric = open_fabric(machine)
     model = run.build_model().to(fabric.device)
-    levels = [
-        LightScore(light=light.exposure, score=_score(run, model, photos, store, light, fabric, machine))
-        for light in conditions
-    ]
-    evaluation = Evaluation(data=str(data.resolve()) if data else f"{part} part of {run.data}", levels=levels)
+    levels = [_level(run, model, photos, sources, store, light, fabric, machine) for light in conditions]
+    title = ", ".join(item if item in NAMED_SETS else str(Path(item).resolve()) for item in data) or own
+    seen = {photo.path for photo in run.listed("train")}
+    trained_on = sum(photo.path in seen for photo in photos)
+    evaluation = Evaluation(data=title, trained_on=trained_on, levels=levels)
+    if trained_on:
+        say(f"note: the run was trained on {trained_on} of these {len(photos)} photos, which flatters the figures")
     _write(out or path / EVALUATION_FILE, evaluation)
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(_table(run, evaluation))
     return evaluation
 
 
-def _score(
+def _level(
     run: TrainedRun,
     model: nn.Module,
     photos: Sequence[LabelledPhoto],
+    sources: Sequence[str],
     store: PhotoStore,
     light: Light,
     fabric: Fabric,
     machine: Machine,
-) -> Score:
+) -> LightScore:
     samples = PhotoSamples(photos, run.classes, store, DevicePreparation(run.preprocess, light))
     outputs = classify(
         model,
@@ -104,28 +120,16 @@ def _score(
         title=f"light {light.exposure:g}",
         exact=machine.precision != "bf16",
     )
-    return score(outputs, run.classes)
+    return LightScore(
+        light=light.exposure, score=score(outputs, run.classes), sources=score_sources(outputs, run.classes, sources)
+    )
 
 
-def _folder_photos(data: Path, run: TrainedRun) -> list[LabelledPhoto]:
-    if not data.is_dir():
-        raise DataError("no data set here", where=data, expected="a folder with one folder of photos per class")
-    found = class_folders(data)
-    if unknown := [name for name in found if name not in run.classes]:
-        raise DataError(
-            "class folders that the run does not know",
-            where=data,
-            found=", ".join(unknown),
-            expected=", ".join(run.classes),
-            fix="rename or remove them",
-        )
-    photos = read_class_folders(data)
-    present = {photo.label for photo in photos}
-    if empty := [name for name in found if name not in present]:
-        raise DataError(
-            "classes without a photo", where=data, found=", ".join(empty), fix="add photos or remove the folder"
-        )
-    return photos
+def _other_photos(data: Sequence[str], data_root: Path, run: TrainedRun) -> tuple[list[LabelledPhoto], list[str]]:
+    """The photos of sets other than the run's own, and the source of each."""
+    found = open_known(data, data_root, run.classes)
+    photos = [photo for one in found for photo in one.photos]
+    return photos, [one.source.name for one in found for _ in one.photos]
 
 
 def _write(file: Path, evaluation: Evaluation) -> None:
@@ -136,18 +140,22 @@ def _write(file: Path, evaluation: Evaluation) -> None:
 
 
 def _table(run: TrainedRun, evaluation: Evaluation) -> Table:
-    """A row a light level; the classes' columns are the part of each that is recognised."""
+    """A row a light level, and one for each of several sources; a class's column is the part of it recognised."""
     table = Table(title=f"{run.path.name} on {evaluation.data}: {evaluation.levels[0].score.photos} photos")
     for column in ("light", "accuracy (95 %)", "macro F1", "loss", *run.classes):
         table.add_column(column, justify="right")
     for level in evaluation.levels:
-        figures = level.score
-        recalls = (figures.per_class[index].recall for index in range(len(run.classes)))
-        table.add_row(
-            f"{level.light:.4g}",
-            f"{figures.accuracy:.4f} ({figures.interval_low:.3f}–{figures.interval_high:.3f})",
-            f"{figures.macro_f1:.4f}",
-            f"{figures.loss:.4f}",
-            *("–" if recall is None else f"{recall:.3f}" for recall in recalls),
-        )
+        _add_row(table, f"{level.light:.4g}", level.score)
+        for part in level.sources:
+            _add_row(table, f"  {part.source}", part.score)
     return table
+
+
+def _add_row(table: Table, name: str, figures: Score) -> None:
+    table.add_row(
+        name,
+        f"{figures.accuracy:.4f} ({figures.interval_low:.3f}–{figures.interval_high:.3f})",
+        f"{figures.macro_f1:.4f}",
+        f"{figures.loss:.4f}",
+        *("–" if entry.recall is None else f"{entry.recall:.3f}" for entry in figures.per_class),
+    )

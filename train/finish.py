@@ -13,10 +13,10 @@ from train.config import REPOSITORY
 from train.inference import DevicePreparation, classify
 from train.loader import PhotoSamples
 from train.machine import describe_device, precision_of
-from train.metrics import Outputs, RunMetrics, score
-from train.photos import Part
+from train.metrics import Outputs, RunMetrics, score, score_sources
 from train.predictions import PREDICTIONS_FILE, predictions_csv
 from train.report import write_report
+from train.sources import Part
 from train.training import Training
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
@@ -31,11 +31,16 @@ def finish(training: Training) -> RunMetrics:
     data = training.data
     train_outputs = _classify(training, "train", exact=False)
     val_outputs = _classify(training, "val")
+    test_outputs = _classify(training, "test") if data.test else None
     metrics = RunMetrics(
         history=training.position.history,
         train=score(train_outputs, data.classes),
         val=score(val_outputs, data.classes),
-        test=score(_classify(training, "test"), data.classes) if data.test else None,
+        test=score(test_outputs, data.classes) if test_outputs else None,
+        val_sources=score_sources(val_outputs, data.classes, [data.source_of(photo) for photo in data.val]),
+        test_sources=score_sources(test_outputs, data.classes, [data.source_of(photo) for photo in data.test])
+        if test_outputs
+        else [],
         seconds=training.position.seconds + time.monotonic() - begun_s,
         device=describe_device(training.fabric.device),
         precision=precision_of(training.fabric),
@@ -43,7 +48,8 @@ def finish(training: Training) -> RunMetrics:
         starting_weights=training.weights.summary(),
     )
     write_text_atomic(training.path / METRICS_FILE, metrics.model_dump_json(indent=1) + "\n")
-    predictions = predictions_csv(data.val, val_outputs, data.classes, data.root)
+    names = [data.name_of(photo) for photo in data.val]
+    predictions = predictions_csv(names, data.val, val_outputs, data.classes)
     write_text_atomic(training.path / PREDICTIONS_FILE, predictions)
     save_model(training.path, training.ema.module.state_dict(), _record(training))
     write_report(training.path)

@@ -41,6 +41,13 @@ class Score(_Record):
     """Row the true class, column the predicted one."""
 
 
+class SourceScore(_Record):
+    """The figures on the photos of one source, where a set has several."""
+
+    source: str
+    score: Score
+
+
 class Epoch(_Record):
     """One epoch. Losses are mean cross-entropies a photo, without label smoothing."""
 
@@ -70,6 +77,9 @@ class RunMetrics(_Record):
     train: Score
     val: Score
     test: Score | None
+    val_sources: list[SourceScore] = []
+    test_sources: list[SourceScore] = []
+    """Each source alone; empty for a run on one source."""
     seconds: float
     device: str
     precision: str
@@ -113,6 +123,21 @@ def score(outputs: Outputs, classes: Sequence[str]) -> Score:
         per_class=[_class_score(label, index, matrix) for index, label in enumerate(classes)],
         confusion=matrix.tolist(),
     )
+
+
+def score_sources(outputs: Outputs, classes: Sequence[str], sources: Sequence[str]) -> list[SourceScore]:
+    """The figures of each source alone, in the order of their first photos; `sources` [N] names each photo's.
+
+    Empty when all are of one.
+    """
+    names = list(dict.fromkeys(sources))
+    if len(names) < 2:
+        return []
+    masks = {name: np.asarray([source == name for source in sources]) for name in names}
+    return [
+        SourceScore(source=name, score=score(Outputs(outputs.logits[mask], outputs.labels[mask]), classes))
+        for name, mask in masks.items()
+    ]
 
 
 def _class_score(label: str, index: int, matrix: NDArray[np.int64]) -> ClassScore:

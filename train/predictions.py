@@ -18,7 +18,7 @@ _COLUMNS = ("path", "label", "predicted", "confidence")
 
 @dataclass(frozen=True, slots=True)
 class PhotoPrediction:
-    """A photo, its true class and the likeliest one with its probability; `path` is relative to the data set."""
+    """A photo, its true class and the likeliest one with its probability; `path` is `source/folder/file`."""
 
     path: str
     label: str
@@ -31,14 +31,15 @@ class PhotoPrediction:
         return self.label != self.predicted
 
 
-def predictions_csv(photos: Sequence[LabelledPhoto], outputs: Outputs, classes: Sequence[str], root: Path) -> str:
-    """A line per photo: path below `root`, label, predicted, confidence, and the probability of every class."""
+def predictions_csv(
+    names: Sequence[str], photos: Sequence[LabelledPhoto], outputs: Outputs, classes: Sequence[str]
+) -> str:
+    """A line per photo: its `source/folder/file`, label, predicted, confidence, and the probability of every class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_COLUMNS, *(f"p({name})" for name in classes)])
-    for photo, row in zip(photos, outputs.probabilities, strict=True):
+    for name, photo, row in zip(names, photos, outputs.probabilities, strict=True):
         best = int(row.argmax())
-        name = photo.path.relative_to(root).as_posix()
         writer.writerow([name, photo.label, classes[best], f"{row[best]:.6f}", *(f"{value:.6f}" for value in row)])
     return text.getvalue()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from smartbin.atomic import write_bytes_atomic, write_text_atomic
@@ -9,16 +10,16 @@ from smartbin.errors import CheckpointError
 from smartbin.images import LabelledPhoto
 from train.checkpoint import TrainedRun, load_run
 from train.metrics import Score
-from train.photos import PARTS
 from train.plots import confusion_png, curves_png, mistakes_png
 from train.predictions import PhotoPrediction, read_predictions
+from train.sources import PARTS
 
 REPORT_FILE = "report.md"
 CURVES_FILE, CONFUSION_FILE, MISTAKES_FILE = "curves.png", "confusion.png", "mistakes.png"
 _SHOWN_MISTAKES = 24
 
 
-def write_report(path: Path, data: Path | None = None) -> None:
+def write_report(path: Path, data: Sequence[str] | Path | None = None) -> None:
     """Write the report of the run in `path`; `data` is where the photos are now, if they moved.
 
     Without the photos there is no gallery. Raises `CheckpointError` if the run is incomplete.
@@ -36,7 +37,7 @@ def write_report(path: Path, data: Path | None = None) -> None:
 
 
 def _worst(
-    run: TrainedRun, predictions: list[PhotoPrediction], data: Path | None
+    run: TrainedRun, predictions: list[PhotoPrediction], data: Sequence[str] | Path | None
 ) -> list[tuple[LabelledPhoto, PhotoPrediction]]:
     """The most confident mistakes on the validation photos."""
     pairs = zip(run.photos("val", data), predictions, strict=True)
@@ -66,13 +67,19 @@ def _sections(run: TrainedRun, gallery: str) -> list[str]:
 
 
 def _parts_table(run: TrainedRun) -> str:
-    scores = {"train": run.metrics.train, "val": run.metrics.val, "test": run.metrics.test}
+    metrics = run.metrics
+    scores = {
+        "train": metrics.train,
+        "val": metrics.val,
+        **{f"val, {entry.source} alone": entry.score for entry in metrics.val_sources},
+        "test": metrics.test,
+        **{f"test, {entry.source} alone": entry.score for entry in metrics.test_sources},
+    }
     lines = [
         "| part | photos | accuracy | 95 % interval | macro F1 | loss |",
         "| --- | ---: | ---: | --- | ---: | ---: |",
     ]
-    for part in PARTS:
-        score = scores[part]
+    for part, score in scores.items():
         if score is None:
             lines.append(f"| {part} | 0 | – | – | – | – |")
         else:

@@ -60,6 +60,7 @@ def _evaluate(arguments: list[str]) -> int:
     evaluate(
         command.run,
         data=command.data,
+        data_root=command.data_root,
         part=command.part,
         lights=command.lights,
         machine=command.machine,

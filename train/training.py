@@ -170,7 +170,7 @@ def restore(training: Training) -> None:
     if state["fingerprint"] != training.fingerprint:
         raise CheckpointError(
             "the photos have changed since this run began",
-            where=training.data.root,
+            where=training.data.where,
             found=training.fingerprint[:12],
             expected=state["fingerprint"][:12],
             fix="restore them, or start a new run",

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import pytest
 
-from smartbin.classes import GARBAGE_CLASSES
-from tests.conftest import draw_photo
+from tests.train.sets import write_garbage
 from train.config import TrainConfig
-from train.photos import PARTS, DataSet, fingerprint, open_data, published_names
+from train.photos import DataSet, fingerprint, open_data
 from train.reading import read_photos
+from train.sources import PARTS, published_names
 
 
 def test_published_split_is_the_published_one() -> None:
@@ -23,15 +22,7 @@ def test_published_split_is_the_published_one() -> None:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """Some photos with published names, six classes; of the test part only cardboard's."""
-    root = tmp_path / "garbage"
-    for label in GARBAGE_CLASSES:
-        (root / label).mkdir(parents=True)
-        for part, count in (("train", 6), ("val", 4), ("test", 3 if label == "cardboard" else 0)):
-            names = sorted(name for name in published_names(part) if name.startswith(label))
-            for name in names[:count]:
-                cv2.imwrite(str(root / label / name), draw_photo(1))
-    return root
+    return write_garbage(tmp_path / "garbage")
 
 
 def test_garbage_takes_the_published_split_and_reports_what_is_absent(published: Path) -> None:
@@ -49,7 +40,7 @@ def test_path_with_published_names_is_the_garbage_data_set(published: Path) -> N
 
 def test_data_root_comes_from_the_environment(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTBIN_DATA", str(published))
-    assert open_data(TrainConfig(data="garbage")).root == published
+    assert open_data(TrainConfig(data="garbage")).sources[0].root == published
 
 
 def names_of(data: DataSet) -> list[list[str]]:
