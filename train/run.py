@@ -6,6 +6,8 @@ python train/run.py --resume runs/RUN
 python train/run.py evaluate RUN --data FOLDER --light 1 0.25
 python train/run.py report RUN
 python train/run.py cache clear
+python train/run.py data fetch garbage
+python train/run.py data list
 ```
 """
 
@@ -124,10 +126,24 @@ def _conclude(path: Path) -> None:
     say(f"next: python export/run.py {path} --precision int8 --out bundles/{path.name}")
 
 
+def _data_fetch(arguments: list[str]) -> int:
+    from train.fetch import fetch_data
+
+    return fetch_data(arguments)
+
+
+def _data_list(arguments: list[str]) -> int:
+    from train.data_list import list_data
+
+    return list_data(arguments)
+
+
 _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate",): _evaluate,
     ("report",): _report,
     ("cache",): _cache,
+    ("data", "fetch"): _data_fetch,
+    ("data", "list"): _data_list,
 }
 """First words of the command line to what takes the rest; anything else is a training run."""
 
