@@ -58,7 +58,7 @@ def test_garbage_from_a_zip(fetch: Fetch, site: Site, data: Path) -> None:
 def test_fetched_set_is_found_by_training(fetch: Fetch, site: Site, data: Path) -> None:
     printed = fetch("garbage", "--url", site.put("a.zip", trashnet_zip(garbage_photos(10))))
     assert f"train with: --data garbage --data-root {data}" in printed
-    found = open_data(TrainConfig(data="garbage", data_root=data / "garbage", split="seeded", min_photos=3))
+    found = open_data(TrainConfig(data="garbage", data_root=data))
     assert len(found.photos()) == 60
 
 

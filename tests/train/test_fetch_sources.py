@@ -226,9 +226,7 @@ def test_call_fits_the_real_kagglehub(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert KaggleHub().download(HANDLE) == tmp_path / HANDLE
 
 
-@pytest.mark.parametrize(
-    "name", ["ConnectionError", "UnauthenticatedError", "DataCorruptionError", "ValueError"]
-)
+@pytest.mark.parametrize("name", ["ConnectionError", "UnauthenticatedError", "DataCorruptionError", "ValueError"])
 def test_faults_of_the_real_kagglehub_are_explained(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     kagglehub = pytest.importorskip("kagglehub", reason="kagglehub is not installed")
     import requests
