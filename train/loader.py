@@ -12,7 +12,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,10 @@ from train.reading import PhotoStore
 
 Prepare: TypeAlias = Callable[[BgrImage, int], NDArray[np.uint8]]
 """A photo uint8 [H, W, 3] BGR and a seed to a network input uint8 [S, S, 3] RGB."""
+
+
+SampleType = TypeVar("SampleType")
+BatchType = TypeVar("BatchType")
 
 
 class SampleKey(NamedTuple):
@@ -106,18 +110,27 @@ def in_order(count: int, size: int) -> list[list[SampleKey]]:
 
 def load_batches(samples: PhotoSamples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
     """Yield the batches, loaded by `workers` processes (0: by this one)."""
-    loader = DataLoader(
+    yield from collated(samples, batches, workers, _collate)
+
+
+def collated(
+    samples: Dataset[SampleType],
+    batches: list[list[SampleKey]],
+    workers: int,
+    collate: Callable[[Sequence[SampleType]], BatchType],
+) -> Iterator[BatchType]:
+    """What `collate` makes of each batch of samples, in order, prepared by `workers` processes (0: by this one)."""
+    yield from DataLoader(
         samples,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=collate,
         worker_init_fn=_start_worker,
         multiprocessing_context=_start_method() if workers else None,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else every start of a loader draws from the generator that dropout uses
     )
-    yield from loader
 
 
 def _collate(samples: Sequence[Sample]) -> Batch:

@@ -15,8 +15,9 @@ from smartbin.brightness import BrightnessSettings
 from smartbin.errors import ConfigError
 from tests.conftest import draw_photo
 from train.architectures import ARCHITECTURES, architecture_of, split_outputs
-from train.augment import Augmentation, random_box
+from train.augment import Augmentation
 from train.config import Augment
+from train.draws import random_box
 from train.inference import normalise
 from train.lighting import Light, relight
 from train.loader import epoch_batches, epoch_keys
