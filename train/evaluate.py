@@ -82,7 +82,7 @@ def evaluate(
     conditions = [Light(exposure=light) for light in lights]
     run = load_run(path)
     own = f"{part} part of {run.data}"
-    photos, sources = _other_photos(data, data_root, run) if data else (run.photos(part), run.split.source_names(part))
+    photos, sources = other_photos(data, data_root, run) if data else (run.photos(part), run.split.source_names(part))
     if not photos:
         raise DataError("no photos to evaluate on", where=f"the {own}", expected="one or more")
     store = open_photos(photos, machine)
@@ -125,7 +125,7 @@ def _level(
     )
 
 
-def _other_photos(data: Sequence[str], data_root: Path, run: TrainedRun) -> tuple[list[LabelledPhoto], list[str]]:
+def other_photos(data: Sequence[str], data_root: Path, run: TrainedRun) -> tuple[list[LabelledPhoto], list[str]]:
     """The photos of sets other than the run's own, and the source of each."""
     found = open_known(data, data_root, run.classes)
     photos = [photo for one in found for photo in one.photos]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import time
@@ -20,7 +19,6 @@ from train.report import write_report
 from train.sources import Part
 from train.training import Training
 
-COMMIT_VARIABLE = "SMARTBIN_COMMIT"
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
 
@@ -91,12 +89,9 @@ def _record(training: Training) -> ModelRecord:
 
 
 def git_commit() -> str | None:
-    """Commit of this checkout, with `+` if files were changed since; outside of one `SMARTBIN_COMMIT`, or None.
-
-    Images and archives of the source have no history: who makes them (`train/cloud`) says which commit they are of.
-    """
+    """Commit of this checkout, with `+` if files were changed since; None outside of one."""
     head, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-    return head + ("+" if changed else "") if head else os.environ.get(COMMIT_VARIABLE) or None
+    return head + ("+" if changed else "") if head else None
 
 
 def _git(*arguments: str) -> str | None:

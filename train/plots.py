@@ -39,7 +39,7 @@ def curves_png(metrics: RunMetrics) -> bytes:
     _label(accuracies, "validation", "Validation (moving average of the weights)")
     rates.plot(epochs, [record.rate for record in history], label="head", marker=".")
     _label(rates, "learning rate", "Learning rate at the end of the epoch")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def confusion_png(score: Score) -> bytes:
@@ -59,7 +59,7 @@ def confusion_png(score: Score) -> bytes:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"{score.correct} of {score.photos} right ({score.accuracy:.1%})")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def mistakes_png(mistakes: Sequence[tuple[LabelledPhoto, PhotoPrediction]]) -> bytes:
@@ -76,7 +76,7 @@ def mistakes_png(mistakes: Sequence[tuple[LabelledPhoto, PhotoPrediction]]) -> b
         axes.set_title(
             f"{photo.path.name}\n{prediction.label} → {prediction.predicted} {prediction.confidence:.0%}", fontsize=8
         )
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _thumbnail(image: BgrImage) -> BgrImage:
@@ -94,7 +94,8 @@ def _label(axes: Axes, y_label: str, title: str) -> None:
     axes.legend(fontsize=8)
 
 
-def _png(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
+    """The figure as PNG bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
