@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +22,7 @@ from smartbin.errors import ConfigError
 from smartbin.preprocess import PreprocessSpec
 from train.architectures import architecture_of
 from train.augment_config import Augment
+from train.data_root import default_data_root
 from train.machine_config import Machine
 from train.recipe import Recipe
 from train.sources import NAMED_SETS
@@ -33,13 +33,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _SMOKE_SIZE = 64
 _PHOTO_SIDE = 640
 _USUAL_ASPECT = 4 / 3  # of a photo, long side to short side
-DATA_VARIABLE = "SMARTBIN_DATA"
-
-
-def default_data_root() -> Path:
-    """`SMARTBIN_DATA`, else the folder `shared/data/trashnet` beside the repository."""
-    named = os.environ.get(DATA_VARIABLE)
-    return Path(named) if named else REPOSITORY.parent / "shared" / "data" / "trashnet"
 
 
 class TrainConfig(SmartbinSettings):

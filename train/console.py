@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 Advance: TypeAlias = Callable[[int, str], None]
 """(steps done since the last call, note shown behind the bar)."""
@@ -34,14 +44,29 @@ def progress(title: str, total: int) -> Iterator[Advance]:
         yield lambda steps, note: bars.update(task, advance=steps, note=note)
 
 
-def _plain_lines(title: str, total: int) -> Advance:
-    done, last_line_s = 0, time.monotonic()
+@contextmanager
+def byte_progress(title: str, total: int | None, done: int = 0) -> Iterator[Advance]:
+    """`progress` for bytes, of which `done` are there already; `total` is None where nobody knows it."""
+    console = Console()
+    if not console.is_terminal:
+        yield _plain_lines(title, total, done=done, of_bytes=True)
+        return
+    columns: tuple[ProgressColumn, ...] = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True) as bars:
+        task = bars.add_task(title, total=total, completed=done)
+        yield lambda steps, note: bars.update(task, advance=steps)
+
+
+def _plain_lines(title: str, total: int | None, *, done: int = 0, of_bytes: bool = False) -> Advance:
+    last_line_s = time.monotonic()
 
     def advance(steps: int, note: str) -> None:
         nonlocal done, last_line_s
         done += steps
         if time.monotonic() - last_line_s >= _LINE_EVERY_S:
             last_line_s = time.monotonic()
-            say(f"{title}: {done}/{total} {note}".rstrip())
+            reached = decimal(done) if of_bytes else str(done)
+            whole = "?" if total is None else decimal(total) if of_bytes else str(total)
+            say(f"{title}: {reached}/{whole} {note}".rstrip())
 
     return advance

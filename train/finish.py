@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import time
@@ -19,6 +20,7 @@ from train.report import write_report
 from train.sources import Part
 from train.training import Training
 
+COMMIT_VARIABLE = "SMARTBIN_COMMIT"
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
 
@@ -89,9 +91,12 @@ def _record(training: Training) -> ModelRecord:
 
 
 def git_commit() -> str | None:
-    """Commit of this checkout, with `+` if files were changed since; None outside of one."""
+    """Commit of this checkout, with `+` if files were changed since; outside of one `SMARTBIN_COMMIT`, or None.
+
+    Images and archives of the source have no history: who makes them (`train/cloud`) says which commit they are of.
+    """
     head, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-    return head + ("+" if changed else "") if head else None
+    return head + ("+" if changed else "") if head else os.environ.get(COMMIT_VARIABLE) or None
 
 
 def _git(*arguments: str) -> str | None:

@@ -6,6 +6,8 @@ python train/run.py --resume runs/RUN
 python train/run.py evaluate RUN --data FOLDER --light 1 0.25
 python train/run.py report RUN
 python train/run.py cache clear
+python train/run.py data fetch garbage
+python train/run.py data list
 python train/run.py study dark --data garbage
 ```
 """
@@ -125,6 +127,18 @@ def _conclude(path: Path) -> None:
     say(f"next: python export/run.py {path} --precision int8 --out bundles/{path.name}")
 
 
+def _data_fetch(arguments: list[str]) -> int:
+    from train.fetch import fetch_data
+
+    return fetch_data(arguments)
+
+
+def _data_list(arguments: list[str]) -> int:
+    from train.data_list import list_data
+
+    return list_data(arguments)
+
+
 def _study(arguments: list[str]) -> int:
     from train.study import study_command  # its imports are not for a plain training run
 
@@ -135,6 +149,8 @@ _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate",): _evaluate,
     ("report",): _report,
     ("cache",): _cache,
+    ("data", "fetch"): _data_fetch,
+    ("data", "list"): _data_list,
     ("study",): _study,
 }
 """First words of the command line to what takes the rest; anything else is a training run."""

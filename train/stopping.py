@@ -26,14 +26,18 @@ class StopWish:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopWish]:
-    """While the body runs, the first SIGINT or SIGTERM is only noted; a second one acts as usual."""
+    """While the body runs, the first SIGINT or SIGTERM is only noted; a SIGINT after it acts as usual.
+
+    A second SIGTERM does not: a supervisor (torchrun, systemd, a container) signals the whole group while the script
+    around the run passes the signal on, and the second would end the run in the middle of saving.
+    """
     wish = StopWish()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: FrameType | None) -> None:
         del frame
         wish.number = number
-        restore()
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     def restore() -> None:
         for number, handler in before.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.train.fetching import Site, running_site
 from tests.train.tiny import NAME, register_tiny
 from train.run import main
 
@@ -52,5 +53,27 @@ def train_tiny(photos: Path, tmp_path: Path) -> Callable[..., Path]:
         code = main(["--data", str(data), "--out", str(out), "--epochs", "2", *FLAGS, *flags])
         assert code == 0
         return out
+
+    return run
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web server on this machine."""
+    with running_site() as running:
+        yield running
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A factory: run `data fetch` into `tmp_path/data`; asserts the exit code and returns what was printed."""
+
+    def run(name: str, *flags: str, code: int = 0) -> str:
+        capsys.readouterr()
+        patience = ["--timeout", "5", "--attempts", "1"]
+        found = main(["data", "fetch", name, "--to", str(tmp_path / "data"), *patience, *flags])
+        captured = capsys.readouterr()
+        assert found == code, captured.out + captured.err
+        return captured.out + captured.err
 
     return run

@@ -24,7 +24,7 @@ from train import loop
 from train.checkpoint import load_run, load_state
 from train.config import TrainConfig
 from train.run import main
-from train.stopping import Stopped
+from train.stopping import Stopped, stop_on_signals
 
 RUN_FILES = {
     "checkpoint.pt",
@@ -195,12 +195,15 @@ def test_network_learns_drawn_photos(tmp_path: Path, train_tiny: Callable[..., P
     assert run.metrics.train.loss < run.metrics.history[0].train_loss
 
 
-def test_second_signal_acts_as_usual() -> None:
-    from train.stopping import stop_on_signals
-
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_after_the_first_signal_ctrl_c_acts_as_usual_and_sigterm_does_not(first: signal.Signals) -> None:
+    """A supervisor may send SIGTERM to the run and to the script around it, which passes it on."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with stop_on_signals() as wish:
+        signal.raise_signal(first)
+        assert wish.number == first
         signal.raise_signal(signal.SIGTERM)
-        assert wish.number == signal.SIGTERM
-        assert signal.getsignal(signal.SIGTERM) is before
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert str(Stopped(signal.SIGTERM)) == "SIGTERM"

@@ -1,0 +1,86 @@
+"""A machine of the cloud for tests: a disk of its own, a mirror that outlives it, and the script that trains on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / "train" / "cloud" / "run_or_resume.sh"
+FAKE = REPOSITORY / "tests" / "train" / "cloud" / "fake_trainer.py"
+
+
+class Machine:
+    """Runs `run_or_resume.sh` on `disk`, with the fake trainer unless TRAIN says otherwise."""
+
+    def __init__(self, disk: Path, mirror: Path, flags: Sequence[str] = (), **environment: str) -> None:
+        disk.mkdir(exist_ok=True)
+        self.run = disk / "run"
+        self.mirror = mirror
+        self.flags = list(flags)
+        kept = {key: value for key, value in os.environ.items() if key != "SMARTBIN_DATA"}
+        settings = {"PROCESSES": "1", "PYTHON": sys.executable, "TRAIN": str(FAKE), "OMP_NUM_THREADS": "1"}
+        self.environment = kept | settings | {"MIRROR": str(mirror), "MIRROR_S": "0.05"} | environment
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [SCRIPT, self.run, *self.flags],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self) -> tuple[int, str]:
+        """Exit code and output."""
+        with self.start() as process:
+            output, _ = process.communicate(timeout=200)
+            return process.returncode, output
+
+    def stop_at(self, line: str, send: Callable[[int], None]) -> tuple[int, str]:
+        """Start, call `send` with the process number once a line of the output begins with `line`."""
+        lines = []
+        with self.start() as process:
+            assert process.stdout is not None
+            for text in process.stdout:
+                lines.append(text)
+                if text.startswith(line):
+                    send(process.pid)
+                    line = "never again"
+            return process.wait(60), "".join(lines)
+
+
+def terminate(process: int) -> None:
+    os.kill(process, signal.SIGTERM)
+
+
+def terminate_all(process: int) -> None:
+    """As a supervisor does: the training gets the signal, and the script, which passes it on as well."""
+    for child in descendants(process):
+        os.kill(child, signal.SIGTERM)
+    terminate(process)
+
+
+def interrupt(process: int) -> None:
+    """Ctrl-C goes to the foreground process group."""
+    os.killpg(process, signal.SIGINT)
+
+
+def vanish(process: int) -> None:
+    """The machine is gone: nothing is saved or copied any more."""
+    for lost in (process, *descendants(process)):
+        os.kill(lost, signal.SIGKILL)
+
+
+def descendants(process: int) -> list[int]:
+    """Children first, then theirs."""
+    text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    children = [int(word) for word in text.split()]
+    return children + [below for child in children for below in descendants(child)]
