@@ -142,6 +142,7 @@ for _architecture in (
         stages=_RESNET_STAGES,
         build=_resnet50,
         download=_torchvision_weights("ResNet50_Weights.IMAGENET1K_V2"),
+        download_v1=_torchvision_weights("ResNet50_Weights.IMAGENET1K_V1"),
     ),
     Architecture(
         name="inception_v3",
@@ -152,6 +153,7 @@ for _architecture in (
         stages=_INCEPTION_STAGES,
         build=_inception_v3,
         download=_torchvision_weights("Inception_V3_Weights.IMAGENET1K_V1"),
+        download_v1=_torchvision_weights("Inception_V3_Weights.IMAGENET1K_V1"),
         min_train_size=299,  # its auxiliary head
         min_test_size=75,
     ),

@@ -21,7 +21,9 @@ class Augment(Section):
     max_ratio: float = Field(default=1.5, gt=0)
     """Widest crop. The device stretches 4:3, so the range is centred above 1."""
     flip: float = Field(default=0.5, ge=0, le=1)
-    """Probability of each of the two flips: an item lies any way up in a bin."""
+    """Probability that left and right are swapped."""
+    flip_down: float = Field(default=0.5, ge=0, le=1)
+    """Probability that top and bottom are swapped: an item lies any way up in a bin."""
     turn: float = Field(default=0.5, ge=0, le=1)
     """Probability of a quarter turn."""
     colour: Literal["trivial", "jitter", "none"] = "trivial"

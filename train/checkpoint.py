@@ -113,6 +113,8 @@ class TrainState(TypedDict):
     seconds: float
     history: str
     fingerprint: str
+    best: dict[str, Tensor]
+    """Absent in checkpoints of version 0.1."""
 
 
 @dataclass(frozen=True, slots=True)

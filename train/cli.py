@@ -71,7 +71,12 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
         epilog="other commands: train/run.py evaluate RUN --data FOLDER, train/run.py report RUN",
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--config", type=Path, default=None, help="TOML file with any of these settings")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=None,
+        help="TOML file with any of these settings, or a shipped one: original_resnet50, original_inception_v3",
+    )
     parser.add_argument("--resume", type=Path, default=None, metavar="RUN", help="continue a run that was stopped")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. brightness.enabled=false")
     keys = {}

@@ -26,10 +26,13 @@ from train.data_root import default_data_root
 from train.machine_config import Machine
 from train.recipe import Recipe
 from train.sources import NAMED_SETS
+from train.weights import DOWNLOADS
 
 __all__ = ["Augment", "Machine", "Recipe", "TrainConfig", "default_data_root", "resolve", "to_toml"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+CONFIGS = Path(__file__).resolve().parent / "configs"
+"""The shipped configurations."""
 _SMOKE_SIZE = 64
 _PHOTO_SIDE = 640
 _USUAL_ASPECT = 4 / 3  # of a photo, long side to short side
@@ -65,7 +68,7 @@ class TrainConfig(SmartbinSettings):
     model: str = "efficientnet_lite0"
     """Architecture."""
     weights: str = "imagenet"
-    """Starting weights: imagenet (download), none, or a file."""
+    """Starting weights: imagenet or imagenet_v1 (downloads: the best ones, the first ones), none, or a file."""
     epochs: int = Field(default=20, ge=1)
     """Passes over the training photos."""
     seed: int = Field(default=0, ge=0)
@@ -74,6 +77,10 @@ class TrainConfig(SmartbinSettings):
     """Side of a training image, pixels; 0: the architecture's."""
     test_size: int = Field(default=0, ge=0)
     """Side of the network input on the device, pixels; 0: the architecture's."""
+    max_aspect: float = Field(default=4 / 3, ge=1, le=4)
+    """The device crops a photo to at most this aspect ratio, then stretches it to the square; 1: a square crop."""
+    crop: float = Field(default=1.0, gt=0.1, le=1)
+    """Central part of each side that the device keeps."""
     out: Path | None = None
     """Run directory; default runs/MODEL-DATE-TIME."""
     smoke: bool = False
@@ -124,7 +131,21 @@ class TrainConfig(SmartbinSettings):
     @property
     def preprocess(self) -> PreprocessSpec:
         """The device preprocessing that the network is validated with and delivered for."""
-        return PreprocessSpec(size=self.test_size or architecture_of(self.model).test_size, brightness=self.brightness)
+        return PreprocessSpec(
+            size=self.test_size or architecture_of(self.model).test_size,
+            max_aspect=self.max_aspect,
+            crop=self.crop,
+            brightness=self.brightness,
+        )
+
+
+def find_config(given: Path) -> Path:
+    """A configuration file: the one of that path, else the shipped one of that name, such as `original_resnet50`."""
+    shipped = CONFIGS / given.name
+    for file in (shipped, shipped.with_suffix(".toml")):
+        if not given.exists() and given.parent == Path() and file.is_file():
+            return file
+    return given
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
@@ -132,7 +153,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     paths = {
         "data": tuple(item if item in NAMED_SETS else str(Path(item).resolve()) for item in config.data),
         "data_root": config.data_root.resolve(),
-        "weights": config.weights if config.weights in ("none", "imagenet") else str(Path(config.weights).resolve()),
+        "weights": config.weights if config.weights in ("none", *DOWNLOADS) else str(Path(config.weights).resolve()),
     }
     config = config.model_copy(update=paths)
     if not config.smoke:

@@ -110,7 +110,7 @@ def random_box(height: int, width: int, settings: Augment, rng: np.random.Genera
 
 
 def _chances(settings: Augment) -> tuple[float, float, float]:
-    return settings.flip, settings.flip, settings.turn
+    return settings.flip, settings.flip_down, settings.turn
 
 
 def _colours(settings: Augment, rng: np.random.Generator) -> tuple[ColourStep, ...]:

@@ -11,10 +11,11 @@ from importlib.metadata import version
 from smartbin.atomic import write_text_atomic
 from train.checkpoint import METRICS_FILE, ModelRecord, save_model
 from train.config import REPOSITORY
+from train.delivery import describe_delivery
 from train.inference import DevicePreparation, classify
 from train.loader import PhotoSamples
 from train.machine import describe_device, precision_of
-from train.metrics import Outputs, RunMetrics, score, score_sources
+from train.metrics import Delivery, Outputs, RunMetrics, score, score_sources
 from train.predictions import PREDICTIONS_FILE, predictions_csv
 from train.report import write_report
 from train.sources import Part
@@ -25,12 +26,14 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 
 
 def finish(training: Training) -> RunMetrics:
-    """Deliver the moving average of the last epoch; no epoch is picked by validation, which would flatter the figures.
+    """Deliver the last epoch, or the best one if the recipe says so: that choice flatters the validation figures.
 
     `model.safetensors` is written last but for the report: where it is, the run is whole.
     """
     begun_s = time.monotonic()
     data = training.data
+    if training.config.recipe.deliver == "best":
+        training.average.load_state_dict(training.best)
     train_outputs = _classify(training, "train", exact=False)
     val_outputs = _classify(training, "val")
     test_outputs = _classify(training, "test") if data.test else None
@@ -46,6 +49,7 @@ def finish(training: Training) -> RunMetrics:
         seconds=training.position.seconds + time.monotonic() - begun_s,
         device=describe_device(training.fabric.device),
         precision=precision_of(training.fabric),
+        delivery=_delivery(training),
         software=_software(),
         starting_weights=training.weights.summary(),
     )
@@ -53,7 +57,7 @@ def finish(training: Training) -> RunMetrics:
     names = [data.name_of(photo) for photo in data.val]
     predictions = predictions_csv(names, data.val, val_outputs, data.classes)
     write_text_atomic(training.path / PREDICTIONS_FILE, predictions)
-    save_model(training.path, training.ema.module.state_dict(), _record(training))
+    save_model(training.path, training.average.state_dict(), _record(training))
     write_report(training.path)
     return metrics
 
@@ -63,7 +67,7 @@ def _classify(training: Training, part: Part, *, exact: bool = True) -> Outputs:
     prepare = DevicePreparation(training.config.preprocess)
     samples = PhotoSamples(training.data.part(part), training.data.classes, training.store, prepare)
     return classify(
-        training.ema.module,
+        training.average,
         training.architecture,
         samples,
         training.fabric,
@@ -71,6 +75,10 @@ def _classify(training: Training, part: Part, *, exact: bool = True) -> Outputs:
         title=f"scoring the {part} photos",
         exact=exact,
     )
+
+
+def _delivery(training: Training) -> Delivery:
+    return describe_delivery(training.position.history, training.config.recipe, training.config.epochs)
 
 
 def _record(training: Training) -> ModelRecord:
@@ -82,7 +90,7 @@ def _record(training: Training) -> ModelRecord:
         std=architecture.std,
         preprocess=config.preprocess,
         seed=config.seed,
-        epochs=config.epochs,
+        epochs=training.position.epoch,
         weights=training.weights.source,
         data=training.data.name,
         data_fingerprint=training.fingerprint,

@@ -95,11 +95,15 @@ def epoch_keys(labels: Sequence[str], balance: float, seed: int, epoch: int) -> 
     return [SampleKey(int(index), int(sample_seed)) for index, sample_seed in zip(shuffled, seeds, strict=True)]
 
 
-def epoch_batches(keys: Sequence[SampleKey], size: int) -> list[list[SampleKey]]:
-    """Batches of exactly `size` samples (batch norm fails on a last batch of one); one smaller if there are fewer."""
+def epoch_batches(keys: Sequence[SampleKey], size: int, *, whole: bool = True) -> list[list[SampleKey]]:
+    """Batches of exactly `size` samples (batch norm fails on a last batch of one); one smaller if there are fewer.
+
+    Without `whole` a smaller last batch is kept, too, if it has two samples or more.
+    """
     if len(keys) <= size:
         return [list(keys)]
-    return [list(keys[start : start + size]) for start in range(0, len(keys) - size + 1, size)]
+    least = size if whole else min(2, size)
+    return [list(keys[start : start + size]) for start in range(0, len(keys) - least + 1, size)]
 
 
 def in_order(count: int, size: int) -> list[list[SampleKey]]:

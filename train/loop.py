@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms import v2
 
-from train.architectures import split_outputs
 from train.augment import Augmentation
 from train.config import TrainConfig
 from train.console import progress, say
+from train.delivery import best_epoch, has_stopped_early
 from train.finish import finish
-from train.inference import DevicePreparation, classify, normalise
+from train.inference import DevicePreparation, classify
 from train.loader import Batch, PhotoSamples, load_batches
 from train.machine import worker_count
 from train.metrics import Epoch, score
+from train.objective import objectives
 from train.schedule import rate_factor
 from train.stopping import Stopped, StopWish, stop_on_signals
 from train.training import Training, restore, save, set_up
@@ -46,20 +47,24 @@ def train(config: TrainConfig, path: Path, *, resume: bool = False) -> None:
 
 def fit(training: Training, wish: StopWish) -> None:
     """All epochs that are left: train one, validate, save."""
-    epochs, position = training.config.epochs, training.position
+    epochs, recipe, position = training.config.epochs, training.config.recipe, training.position
     if not position.epoch and not position.step:
         validate(training, 0.0, 0.0, first=2)  # two batches of validation fail now rather than after an epoch
-    while position.epoch < epochs:
+    while position.epoch < epochs and not has_stopped_early(position.history, recipe.patience):
         begun_s = time.monotonic()
         photos = train_epoch(training, wish)
         trained_s = time.monotonic() - begun_s
         record = validate(training, trained_s, photos / trained_s)
         position.history.append(record)
+        if recipe.deliver == "best" and best_epoch(position.history) == record.epoch:
+            training.best = {name: value.cpu().clone() for name, value in training.average.state_dict().items()}
         position.epoch += 1
         position.step, position.loss_sum, position.objective_sum = 0, 0.0, 0.0
         position.seconds += time.monotonic() - begun_s
         save(training)
         say(_line(record, epochs))
+    if position.epoch < epochs:
+        say(f"stopped early: {recipe.patience} epochs brought nothing better than epoch {best_epoch(position.history)}")
 
 
 def train_epoch(training: Training, wish: StopWish) -> int:
@@ -76,8 +81,7 @@ def train_epoch(training: Training, wish: StopWish) -> int:
         # Dropout, stochastic depth and mixing draw from torch's generator, which a resumed epoch must find as it was
         torch.manual_seed(config.seed * 100_003 + position.epoch + 1)
     training.forward.train()
-    for module in training.frozen:
-        module.eval()
+    training.frozen.rest()
     begun_s, seen = time.monotonic(), 0
     with progress(f"epoch {position.epoch + 1}/{config.epochs}", len(batches)) as advance:
         advance(position.step, "")
@@ -97,24 +101,25 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int) -> None:
     recipe, position, fabric = training.config.recipe, training.position, training.fabric
     step = position.epoch * steps + position.step
     total = training.config.epochs * steps
-    factor = rate_factor(step, total, round(recipe.warmup * total))
+    factor = rate_factor(step, total, round(recipe.warmup * total), recipe.schedule)
     for group, base in zip(training.optimizer.param_groups, training.base_rates, strict=True):
         group["lr"] = base * factor
     images = batch.images.to(fabric.device, non_blocking=True)
     labels = batch.labels.to(fabric.device, non_blocking=True)
-    inputs, targets = mix(normalise(images, training.architecture), labels)
-    logits, auxiliary = split_outputs(training.forward(inputs))
-    objective = nn.functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
-    if auxiliary is not None:
-        extra = nn.functional.cross_entropy(auxiliary, targets, label_smoothing=recipe.label_smoothing)
-        objective = objective + recipe.auxiliary * extra
+    inputs, targets = mix(training.inputs(images), labels)
     training.optimizer.zero_grad(set_to_none=True)
-    fabric.backward(objective)
+    objective = plain = torch.zeros((), device=fabric.device)
+    parts = zip(inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True)
+    for part_inputs, part_targets in parts:
+        share = len(part_inputs) / len(inputs)
+        minimised, loss = objectives(training.forward(part_inputs), part_targets, recipe)
+        fabric.backward(minimised * share)
+        objective, plain = objective + minimised.detach() * share, plain + loss * share
     if recipe.clip_norm:
         fabric.clip_gradients(training.forward, training.optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
     training.optimizer.step()
-    training.ema.update(training.model, step=step + 1)
-    plain = nn.functional.cross_entropy(logits.detach(), targets)
+    if training.ema:
+        training.ema.update(training.model, step=step + 1)
     position.loss_sum += plain.item()  # waits for a GPU; the loader works on meanwhile
     position.objective_sum += objective.item()
     position.step += 1
@@ -125,7 +130,8 @@ def validate(training: Training, seconds: float, images_per_second: float, first
     position, data, config = training.position, training.data, training.config
     photos = data.val[:first] if first else data.val
     samples = PhotoSamples(photos, data.classes, training.store, DevicePreparation(config.preprocess))
-    average, raw = (
+    scored = [training.average] if training.average is training.model else [training.average, training.model]
+    scores = [
         score(
             classify(
                 model,
@@ -137,8 +143,9 @@ def validate(training: Training, seconds: float, images_per_second: float, first
             ),
             data.classes,
         )
-        for model in (training.ema.module, training.model)
-    )
+        for model in scored
+    ]
+    average, raw = scores[0], scores[-1]
     return Epoch(
         epoch=position.epoch + 1,
         train_loss=position.loss_sum / max(1, position.step),

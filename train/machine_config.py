@@ -21,6 +21,11 @@ class Machine(Section):
     """Processes that load photos; -1: 4, or the number of CPUs if smaller; 0: none, load in the training process."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of the network; 0: torch's choice."""
+    channels_last: bool = True
+    """Keep the channels of a pixel together in memory, which most convolutions are faster with."""
+    compile: bool = False
+    """Compile the network with torch.compile for training: a minute at the start, faster steps. Needs a C++ compiler;
+    without one the run says so and goes on."""
     cache: Literal["auto", "map", "none"] = "auto"
     """map: every photo is decoded once, into a file that all processes map; auto: if there is room for it on the disk;
     none: photos are decoded every time."""

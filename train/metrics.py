@@ -70,6 +70,32 @@ class Epoch(_Record):
     """Training only, loading included."""
 
 
+class Delivery(_Record):
+    """Whose weights a run delivers, and why it ended."""
+
+    epoch: int
+    """The epoch that they are of."""
+    epochs_trained: int
+    epochs_planned: int
+    averaged: bool
+    """Whether they are the moving average."""
+    picked_by_validation: bool
+    patience: int
+
+    def describe(self) -> str:
+        """For the report: one or two sentences."""
+        what = "the moving average" if self.averaged else "the plain weights"
+        text = f"The weights are {what} after epoch {self.epoch} of {self.epochs_trained}"
+        if self.picked_by_validation:
+            text += ", picked because it was the best on these validation photos, which flatters their figures"
+        else:
+            text += "; no epoch was picked by validation"
+        if self.epochs_trained < self.epochs_planned:
+            text += f". The run stopped early: {self.patience} epochs brought nothing better"
+            text += f", of {self.epochs_planned} that were planned"
+        return text + "."
+
+
 class RunMetrics(_Record):
     """All figures of a finished run. `train` is scored without augmentation, through the device preprocessing."""
 
@@ -83,6 +109,8 @@ class RunMetrics(_Record):
     seconds: float
     device: str
     precision: str
+    delivery: Delivery | None = None
+    """None in records of version 0.1: the moving average of the last epoch."""
     software: str = ""
     starting_weights: str = ""
 

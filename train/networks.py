@@ -42,7 +42,9 @@ class Architecture:
     build: Callable[[int, float, float], nn.Module]
     """(classes, dropout, drop_path) to a network with random weights."""
     download: Callable[[], dict[str, Tensor]]
-    """Fetch the ImageNet weights; needs a network."""
+    """Fetch the best ImageNet weights; needs a network."""
+    download_v1: Callable[[], dict[str, Tensor]] | None = None
+    """Fetch the first ImageNet weights that were published, where later ones are better."""
     min_train_size: int = 32
     min_test_size: int = 32
     """Smallest images that the layers can halve as often as they do."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from train.section import Section
 
@@ -12,22 +14,38 @@ class Recipe(Section):
 
     batch: int = Field(default=32, ge=1)
     """Photos in a step."""
+    whole_batches: bool = True
+    """A last batch of fewer photos is left out of an epoch; off: it is trained on, unless it is a single photo."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts in which a batch goes through the network, one after the other, to save memory; batch norm sees a part."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """Adam with its two betas at .9 and .999 and weight decay apart from the gradient, plain Adam, or SGD."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Nesterov momentum of SGD."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """How the rates go on after the warm-up: along a half cosine to a hundredth, or as they are."""
     head_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate of everything that starts random: the head, and stages that the weights lack."""
     backbone_rate: float = Field(default=3e-4, gt=0)
     """Peak learning rate of the last stage with loaded weights."""
     stage_decay: float = Field(default=0.85, gt=0, le=1)
-    """Factor on the backbone rate for each stage further to the front."""
+    """Factor on the backbone rate for each stage further to the front; 1: all stages learn at one rate."""
     weight_decay: float = Field(default=0.02, ge=0)
-    """AdamW weight decay; biases and norms have none."""
+    """Weight decay; biases and norms have none."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Part of all steps over which the rates rise to their peak; then they fall along a half cosine."""
+    """Part of all steps over which the rates rise to their peak; 0: they begin there."""
     clip_norm: float = Field(default=2.0, ge=0)
     """Gradients with a larger norm are scaled down to it; 0 leaves them."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Part of the target spread evenly over all classes."""
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
-    """Decay a step of the weights' moving average, which is what a run delivers; smaller in the first steps."""
+    """Decay a step of the weights' moving average, which is what a run delivers; smaller in the first steps. 0: there
+    is no average, and the plain weights are delivered."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many epochs without a better macro F1 on the validation photos; 0: never."""
+    deliver: Literal["last", "best"] = "last"
+    """Whose weights the run delivers: the last epoch's, or those of the epoch with the best macro F1 on the validation
+    photos, whose figures are then flattered by the choice."""
     balance: float = Field(default=0.5, ge=0, le=1)
     """Class balance of the sampler: a class of n photos is drawn n**(1 - balance) often. 0: as they come; 1: evenly."""
     mixup: float = Field(default=0.0, ge=0)
@@ -36,9 +54,24 @@ class Recipe(Section):
     """Alpha of cutmix; 0 is off. With both on, each batch gets one of the two."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout in front of the classifier."""
+    head_start: Literal["small", "linear"] = "small"
+    """What a new classifier starts from: small random weights, or those that torch gives to a linear layer."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth, for architectures that have it (EfficientNet)."""
     auxiliary: float = Field(default=0.4, ge=0)
     """Weight of InceptionV3's auxiliary loss."""
     freeze_until: str = ""
-    """Name of the first stage that is trained; those in front of it are frozen, batch-norm statistics included."""
+    """Name of the first stage that is trained; those in front of it are frozen."""
+    freeze: int = Field(default=0, ge=0)
+    """So many of the network's top-level children are frozen, counted from the front. ResNet50 has 10: with 9 only its
+    classifier learns, with 7 its last block as well. 0: none."""
+    frozen_statistics: bool = True
+    """Frozen parts keep their batch-norm statistics, too; off: these go on following the batches."""
+    freeze_bn: bool = False
+    """Every batch norm whose weights were loaded is frozen wherever it stands: statistics, scale and shift."""
+
+    @model_validator(mode="after")
+    def _check_freezing(self) -> Recipe:
+        if self.freeze and self.freeze_until:
+            raise ValueError("freeze and freeze_until say the same in two ways: give one of them")
+        return self

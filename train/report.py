@@ -50,8 +50,8 @@ def _sections(run: TrainedRun, gallery: str) -> list[str]:
     return [
         f"# {run.architecture} on {run.data}",
         f"Validation accuracy **{figures.accuracy:.4f}** (95 % interval {figures.interval_low:.4f} to "
-        f"{figures.interval_high:.4f}), macro F1 **{figures.macro_f1:.4f}**, {figures.photos} photos. The weights are "
-        f"the moving average after the last of {run.epochs} epochs; no epoch was picked by validation.",
+        f"{figures.interval_high:.4f}), macro F1 **{figures.macro_f1:.4f}**, {figures.photos} photos."
+        + (f" {run.metrics.delivery.describe()}" if run.metrics.delivery else ""),
         _parts_table(run),
         "## Training loss and validation loss",
         _losses(run),

@@ -27,7 +27,7 @@ from smartbin.config import load_settings
 from smartbin.errors import CheckpointError, ConfigError, run_cli
 from train.checkpoint import CONFIG_FILE, MODEL_FILE, load_run
 from train.cli import TrainCommand, parse_evaluate, parse_report, parse_train
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig, find_config, resolve
 from train.console import say
 from train.evaluate import evaluate
 from train.loop import train
@@ -86,7 +86,8 @@ def _cache(arguments: list[str]) -> int:
 
 
 def _new(command: TrainCommand) -> tuple[TrainConfig, Path]:
-    config = resolve(load_settings(TrainConfig, command.config, command.overrides))
+    file = find_config(command.config) if command.config else None
+    config = resolve(load_settings(TrainConfig, file, command.overrides))
     path = config.out or Path("runs") / f"{config.model.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(

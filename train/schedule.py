@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
-from train.architectures import Architecture
+from train.networks import Architecture
 
 
-def rate_factor(step: int, steps: int, warmup_steps: int, final: float = 0.01) -> float:
-    """Part of its base rate that every group learns at in `step` of `steps`: linear warm-up, then a half cosine."""
+def rate_factor(
+    step: int, steps: int, warmup_steps: int, schedule: Literal["cosine", "constant"] = "cosine", final: float = 0.01
+) -> float:
+    """Part of its base rate that every group learns at in `step` of `steps`: linear warm-up, then as `schedule` says.
+
+    `cosine` falls along a half cosine to `final`; `constant` stays at 1.
+    """
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
+    if schedule == "constant":
+        return 1.0
     done = (step - warmup_steps) / max(1, steps - warmup_steps)
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
@@ -55,21 +63,3 @@ def rate_groups(
         key = f"{'random' if random else architecture.stages[stage].name}{'' if decay else ' (no decay)'}"
         groups.setdefault(key, RateGroup(key, rate, decay, [])).parameters.append(parameter)
     return list(groups.values())
-
-
-def freeze_front(model: nn.Module, architecture: Architecture, first_trained: str) -> list[nn.Module]:
-    """Freeze every stage in front of `first_trained`; return the modules that must stay in eval mode (their BN).
-
-    Without `first_trained` ("" ) nothing is frozen.
-    """
-    if not first_trained:
-        return []
-    border = architecture.stage_names.index(first_trained)
-    frozen = []
-    for name, parameter in model.named_parameters():
-        if architecture.stage_of(name) < border:
-            parameter.requires_grad_(False)
-    modules = dict(model.named_modules())
-    for stage in architecture.stages[:border]:
-        frozen += [modules[prefix] for prefix in stage.prefixes if prefix in modules]  # else a lone parameter
-    return frozen

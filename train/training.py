@@ -12,20 +12,23 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from timm.utils.model_ema import ModelEmaV3
-from torch import nn
+from torch import Tensor, nn
 
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
 from train.architectures import Architecture, architecture_of
 from train.checkpoint import CONFIG_FILE, TrainState, load_state, save_split, save_state
-from train.config import Recipe, TrainConfig, to_toml
+from train.compiling import compiled
+from train.config import TrainConfig, to_toml
 from train.console import say
+from train.freezing import Frozen, freeze
+from train.inference import normalise
 from train.loader import SampleKey, epoch_batches, epoch_keys
 from train.machine import describe_device, open_fabric, precision_of, worker_count
 from train.metrics import Epoch
+from train.optimizer import make_optimizer
 from train.photos import DataSet, fingerprint, open_data
 from train.reading import PhotoStore, open_photos
-from train.schedule import freeze_front, rate_groups
 from train.weights import LoadedWeights, load_weights
 
 
@@ -59,12 +62,20 @@ class Training:
     model: nn.Module
     """The network itself; `forward` is the same network with precision and device handled by Fabric."""
     forward: nn.Module
-    frozen: list[nn.Module]
-    ema: ModelEmaV3
+    frozen: Frozen
+    ema: ModelEmaV3 | None
+    """The moving average of the weights, if the recipe has one."""
     optimizer: torch.optim.Optimizer
     base_rates: list[float]
     weights: LoadedWeights
     position: Position
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """Weights of the best epoch so far, if the recipe delivers these."""
+
+    @property
+    def average(self) -> nn.Module:
+        """The network that is validated and delivered: with averaged weights, if the recipe has an average."""
+        return self.model if self.ema is None else self.ema.module
 
     @property
     def labels(self) -> list[str]:
@@ -76,10 +87,15 @@ class Training:
         """Loader processes for scoring: none for decoded photos, since a resize takes a millisecond."""
         return 0 if self.store.cached is not None else worker_count(self.config.machine)
 
+    def inputs(self, images: Tensor) -> Tensor:
+        """Images uint8 [N, S, S, 3] RGB as what the network takes, in the memory format that the machine wants."""
+        inputs = normalise(images, self.architecture)
+        return inputs if self.config.machine.channels_last else inputs.contiguous()
+
     def batches(self, epoch: int) -> list[list[SampleKey]]:
         """The batches of an epoch, which follow from the seed alone."""
         keys = epoch_keys(self.labels, self.config.recipe.balance, self.config.seed, epoch)
-        return epoch_batches(keys, self.config.recipe.batch)
+        return epoch_batches(keys, self.config.recipe.batch, whole=self.config.recipe.whole_batches)
 
 
 def set_up(config: TrainConfig, path: Path) -> Training:
@@ -92,17 +108,20 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     architecture = architecture_of(config.model)
     torch.manual_seed(config.seed)
     model = architecture.build(len(data.classes), config.recipe.dropout, config.recipe.drop_path)
-    weights = load_weights(model, architecture, config.weights)
+    weights = load_weights(model, architecture, config.weights, head_start=config.recipe.head_start)
+    loaded = frozenset(weights.loaded)
     say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
     say(weights.summary())
+    frozen = freeze(model, architecture, config.recipe, loaded)
     store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)
-    frozen = freeze_front(model, architecture, config.recipe.freeze_until)
-    model.to(memory_format=torch.channels_last)
+    if config.machine.channels_last:
+        model.to(memory_format=torch.channels_last)
     model.to(fabric.device)
-    ema = ModelEmaV3(model, decay=config.recipe.ema_decay, use_warmup=True)
-    plain = _optimizer(model, architecture, weights, config.recipe)
-    forward, optimizer = fabric.setup(model, plain)
+    decay = config.recipe.ema_decay
+    ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
+    plain = make_optimizer(model, architecture, loaded, config.recipe)
+    forward, optimizer = fabric.setup(compiled(model, config.machine, fabric.device), plain)
     digest = fingerprint(data, store.digests)
     path.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path / CONFIG_FILE, to_toml(config))
@@ -126,23 +145,6 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     )
 
 
-def _optimizer(
-    model: nn.Module, architecture: Architecture, weights: LoadedWeights, recipe: Recipe
-) -> torch.optim.AdamW:
-    groups = rate_groups(
-        model,
-        architecture,
-        frozenset(weights.loaded),
-        head_rate=recipe.head_rate,
-        backbone_rate=recipe.backbone_rate,
-        stage_decay=recipe.stage_decay,
-        weight_decay=recipe.weight_decay,
-    )
-    return torch.optim.AdamW(
-        [{"params": group.parameters, "lr": group.rate, "weight_decay": group.weight_decay} for group in groups]
-    )
-
-
 def save(training: Training) -> None:
     """Write the state to resume from."""
     position = training.position
@@ -151,7 +153,8 @@ def save(training: Training) -> None:
         epoch=position.epoch,
         step=position.step,
         model=training.model.state_dict(),
-        ema=training.ema.module.state_dict(),
+        ema=training.ema.module.state_dict() if training.ema else {},
+        best=training.best,
         optimizer=training.optimizer.state_dict(),
         random=torch.get_rng_state(),
         cuda_random=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -176,7 +179,9 @@ def restore(training: Training) -> None:
             fix="restore them, or start a new run",
         )
     training.model.load_state_dict(state["model"])
-    training.ema.module.load_state_dict(state["ema"])
+    if training.ema:
+        training.ema.module.load_state_dict(state["ema"])
+    training.best = state.get("best", {})
     training.optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
     if torch.cuda.is_available() and state["cuda_random"]:

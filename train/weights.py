@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.error import URLError
 
 import torch
@@ -18,9 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smartbin.errors import WeightsError
-from train.architectures import Architecture
+from train.networks import Architecture
 
 _UNCOUNTED = ("num_batches_tracked",)  # counters of batch norm; files leave them out at will
+DOWNLOADS = ("imagenet", "imagenet_v1")
 _HEAD_STD = 0.01
 _MIN_LOADED = 0.3  # of the network's body: below it the file is taken for one of another network
 
@@ -46,17 +48,21 @@ class LoadedWeights:
         return line + (f", {len(self.left_over)} left over [{_sample(self.left_over)}]" if self.left_over else "")
 
 
-def load_weights(model: nn.Module, architecture: Architecture, source: str) -> LoadedWeights:
-    """Put starting weights into `model`: `none`, `imagenet` (download) or the path of a file.
+def load_weights(
+    model: nn.Module, architecture: Architecture, source: str, *, head_start: Literal["small", "linear"] = "small"
+) -> LoadedWeights:
+    """Put starting weights into `model`: `none`, `imagenet` or `imagenet_v1` (downloads), or the path of a file.
+
+    A new head starts with small weights, or with torch's own for a linear layer.
 
     The head is loaded only if its shape fits (a run of ours with as many classes). Raises `WeightsError` when the file
     is missing or damaged, when a shape does not fit, or when hardly any entry is one of this network.
     """
     wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(_UNCOUNTED)}
-    _restart_head(model, architecture)
+    _restart_head(model, architecture, head_start)
     if source == "none":
         return LoadedWeights("none", (), tuple(wanted), (), head_loaded=False)
-    given = _download(architecture) if source == "imagenet" else _read(Path(source))
+    given = _download(architecture, source) if source in DOWNLOADS else _read(Path(source))
     given = {name: value for name, value in given.items() if not name.endswith(_UNCOUNTED)}
     head_fits = all(given[name].shape == wanted[name].shape for name in given if _is_head(name, wanted, architecture))
     usable = {
@@ -68,7 +74,7 @@ def load_weights(model: nn.Module, architecture: Architecture, source: str) -> L
         for name, value in usable.items():
             wanted[name].copy_(value)  # casts float16 to float32
     return LoadedWeights(
-        source=Path(source).name if source != "imagenet" else "imagenet",
+        source=Path(source).name,
         loaded=tuple(usable),
         missing=tuple(name for name in wanted if name not in usable),
         left_over=tuple(name for name in given if name not in usable),
@@ -76,10 +82,14 @@ def load_weights(model: nn.Module, architecture: Architecture, source: str) -> L
     )
 
 
-def _restart_head(model: nn.Module, architecture: Architecture) -> None:
+def _restart_head(model: nn.Module, architecture: Architecture, start: Literal["small", "linear"]) -> None:
     """Small random weights: timm's own for six classes (up to .41) begin with a loss of 10 instead of 1.8."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and architecture.is_head(name):
+        if not isinstance(module, nn.Linear) or not architecture.is_head(name):
+            continue
+        if start == "linear":
+            module.reset_parameters()
+        else:
             nn.init.normal_(module.weight, std=_HEAD_STD)
             nn.init.zeros_(module.bias)
 
@@ -124,7 +134,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             "no such file of starting weights",
             where=path,
-            expected="imagenet, none, or a file (.safetensors, .pt, .pth)",
+            expected=f"{', '.join(DOWNLOADS)}, none, or a file (.safetensors, .pt, .pth)",
         )
     try:
         if path.suffix == ".safetensors":
@@ -156,9 +166,14 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _download(architecture: Architecture) -> dict[str, Tensor]:
+def _download(architecture: Architecture, source: str) -> dict[str, Tensor]:
+    fetch = architecture.download if source == "imagenet" else architecture.download_v1
+    if fetch is None:
+        raise WeightsError(
+            f"{architecture.name} has only one set of ImageNet weights", found=source, fix="--weights imagenet"
+        )
     try:
-        return architecture.download()
+        return fetch()
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
             f"the ImageNet weights of {architecture.name} cannot be downloaded",

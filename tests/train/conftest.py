@@ -77,3 +77,9 @@ def fetch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
         return captured.out + captured.err
 
     return run
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without report and plots, which take most of a tiny run's time."""
+    monkeypatch.setattr("train.finish.write_report", lambda path: None)

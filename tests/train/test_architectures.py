@@ -14,8 +14,9 @@ from smartbin.bundle import read_bundle
 from smartbin.errors import ConfigError
 from train.architectures import architecture_of, split_outputs
 from train.checkpoint import load_run
+from train.freezing import freeze
+from train.recipe import Recipe
 from train.run import main
-from train.schedule import freeze_front
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_what_stands_outside_of_modules_is_frozen_too() -> None:
     """A vision transformer's class token and place embedding are parameters of the network itself."""
     architecture = architecture_of("timm:test_vit")
     model = architecture.build(5, 0.0, 0.0)
-    freeze_front(model, architecture, "blocks.1")
+    freeze(model, architecture, Recipe(freeze_until="blocks.1"), frozenset())
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.norm1.weight"} <= frozen
     assert not any(name.startswith(("blocks.1.", "norm.", "head.")) for name in frozen)

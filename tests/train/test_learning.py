@@ -18,11 +18,13 @@ from train.architectures import ARCHITECTURES, architecture_of, split_outputs
 from train.augment import Augmentation
 from train.config import Augment
 from train.draws import random_box
+from train.freezing import freeze
 from train.inference import normalise
 from train.lighting import Light, relight
 from train.loader import epoch_batches, epoch_keys
 from train.metrics import Outputs, score
-from train.schedule import freeze_front, rate_factor, rate_groups
+from train.recipe import Recipe
+from train.schedule import rate_factor, rate_groups
 from train.weights import load_weights
 
 LABELS = ["much"] * 60 + ["some"] * 30 + ["rare"] * 6
@@ -66,7 +68,7 @@ def test_rates_fall_towards_the_front_and_random_parts_learn_fast() -> None:
     architecture = architecture_of("resnet50")
     model = architecture.build(6, 0.0, 0.0)
     loaded = frozenset(name for name in model.state_dict() if not name.startswith(("layer4", "fc")))
-    freeze_front(model, architecture, "layer2")
+    freeze(model, architecture, Recipe(freeze_until="layer2"), loaded)
     groups = rate_groups(
         model, architecture, loaded, head_rate=1e-2, backbone_rate=1e-3, stage_decay=0.5, weight_decay=0.1
     )
