@@ -56,20 +56,22 @@ class _Member:
     open: Callable[[], IO[bytes] | None]
 
 
-def list_members(archive: Path, limits: Limits) -> list[PurePosixPath]:
-    """Names of the files in the archive; `DataError` for one that `unpack` would refuse."""
+def list_members(archive: Path, limits: Limits) -> dict[PurePosixPath, int]:
+    """Names and sizes of the files in the archive; `DataError` for one that `unpack` would refuse."""
     with _reading(archive):
-        return [path for path, _ in _checked(archive, limits)]
+        return {path: member.size for path, member in _checked(archive, limits)}
 
 
 def unpack(archive: Path, limits: Limits, place: Place, advance: Advance) -> None:
-    """Write the wanted members; `DataError` for a refused or damaged archive and a disk that cannot be written to."""
+    """Write the wanted members; `advance` counts their bytes.
+
+    Raises `DataError` for a refused or damaged archive and `DiskError` for a disk that cannot be written to.
+    """
     with _reading(archive):
         for path, member in _checked(archive, limits):
             target = place(path)
             if target is not None:
-                _write(archive, member, target)
-            advance(1, "")
+                _write(archive, member, target, advance)
 
 
 def is_junk(path: PurePosixPath) -> bool:
@@ -134,7 +136,7 @@ def _fault_of_name(name: str) -> str:
     return "a name that leads out of the folder" if ".." in name.split("/") else ""
 
 
-def _write(archive: Path, member: _Member, target: Path) -> None:
+def _write(archive: Path, member: _Member, target: Path, advance: Advance) -> None:
     source = member.open()
     if source is None:
         raise _refused(archive, f"{member.name!r} has no content", "plain files")
@@ -149,6 +151,7 @@ def _write(archive: Path, member: _Member, target: Path) -> None:
                 break
             with disk_faults(target):
                 file.write(chunk)
+            advance(len(chunk), "")
     if written != member.size:
         raise _refused(
             archive, f"{member.name!r} has another size than is said of it: {written:,}", f"{member.size:,} bytes"

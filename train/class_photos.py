@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from smartbin.errors import DataError, ImageError
 from smartbin.images import IMAGE_SUFFIXES, read_image
 from train.archive import Limits, is_junk, list_members, unpack
-from train.console import progress
+from train.console import byte_progress, progress
 from train.disk import disk_faults
 
 _SHOWN = 5
@@ -39,7 +39,7 @@ def lay_out_photos(origin: Path, new: Path, classes: Sequence[str], limits: Limi
     else:
         members = list_members(origin, limits)
         files = find_class_files(members, classes, origin)
-        with progress("unpacking", len(members)) as advance:
+        with byte_progress("unpacking", sum(members[path] for path in files)) as advance:
             unpack(origin, limits, lambda path: new / files[path] if path in files else None, advance)
     check_photos(sorted(new / place for place in files.values()))
 

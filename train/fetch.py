@@ -222,7 +222,7 @@ def _report(task: FetchTask, record: FetchRecord) -> None:
     if named := [source.name for source in task.spec.sources if source.sha256 == record.archive_sha256]:
         say(f"  which is what is recorded for {named[0]}")
     elif task.command.sha256 is None:
-        say("  nobody has vouched for this hash; to have just this file on another machine, add: --sha256 HASH")
+        say(f"  nobody has vouched for it; to get just this file elsewhere: --sha256 {record.archive_sha256}")
 
 
 def _root_flag(root: Path) -> str:

@@ -17,6 +17,7 @@ from smartbin.errors import DataError
 from train.disk import disk_faults
 
 DOWNLOADS = ".downloads"
+_LOCK = "lock"
 
 
 @contextmanager
@@ -26,16 +27,15 @@ def locked_root(root: Path, name: str) -> Iterator[Path]:
     `DataError` if another process fetches into this root. At the end folders that are empty go again.
     """
     new = not root.exists()
-    with disk_faults(root):
-        (root / DOWNLOADS).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root, os.O_RDONLY)
+    downloads = root / DOWNLOADS
+    descriptor = _lock(downloads / _LOCK, root)
     try:
-        _lock(descriptor, root)
         _clear_leftovers(root, name)
-        yield root / DOWNLOADS
+        yield downloads
     finally:
         with suppress(OSError):  # not empty: something is kept
-            (root / DOWNLOADS).rmdir()
+            (downloads / _LOCK).unlink()
+            downloads.rmdir()
             if new:
                 root.rmdir()
         os.close(descriptor)  # and with it the lock
@@ -52,13 +52,23 @@ def clear_downloads(downloads: Path, name: str) -> None:
         path.unlink()
 
 
-def _lock(descriptor: int, root: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(
-            "another process is fetching into this folder", where=root, fix="wait for it, or give another --to"
-        ) from error
+def _lock(file: Path, root: Path) -> int:
+    """Lock a file, which a process that is done removes: what was locked must still be what has the name."""
+    while True:
+        with disk_faults(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(descriptor)
+                raise DataError(
+                    "another process is fetching into this folder", where=root, fix="wait for it, or give another --to"
+                ) from error
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def _clear_leftovers(root: Path, name: str) -> None:

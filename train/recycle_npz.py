@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from smartbin.errors import DataError
 from train.archive import TAR_STARTS, Limits, is_junk, unpack
-from train.console import Advance, progress, say
+from train.console import Advance, byte_progress, progress
 from train.disk import disk_faults
 
 PARTS = ("train", "test")
@@ -84,8 +84,8 @@ def _find_npz(origin: Path, work: Path, limits: Limits) -> Iterator[Path]:
                 names.append(str(path))
                 return Path(folder) / f"{len(names)}.npz"
 
-            say("unpacking")
-            unpack(origin, limits, place, lambda steps, note: None)
+            with byte_progress("unpacking", None) as advance:
+                unpack(origin, limits, place, advance)
             _check_only_one(names, origin)
             yield Path(folder) / "1.npz"
     else:

@@ -15,11 +15,22 @@ from pathlib import Path
 import pytest
 
 from smartbin.classes import GARBAGE_CLASSES
+from smartbin.errors import ConfigError, DataError
 from tests.conftest import REPOSITORY
-from tests.train.fetching import Fault, Site, files_below, garbage_photos, jpeg, recycle_tar, trashnet_zip
+from tests.train.fetching import (
+    Fault,
+    Site,
+    files_below,
+    garbage_photos,
+    jpeg,
+    recycle_arrays,
+    recycle_tar,
+    trashnet_zip,
+)
 from train import data_root
 from train.config import TrainConfig
-from train.data_registry import data_sets, read_registry
+from train.data_registry import FILE, data_sets, read_registry
+from train.fetch_place import locked_root
 from train.fetched_set import FetchRecord, read_record
 from train.photos import open_data
 from train.run import main
@@ -51,7 +62,7 @@ def test_garbage_from_a_zip(fetch: Fetch, site: Site, data: Path) -> None:
     assert "12 photos" in printed
     assert "cardboard 2 (403)" in printed
     assert f"sha256 {record['archive_sha256']}" in printed
-    assert "--sha256 HASH" in printed
+    assert f"--sha256 {record['archive_sha256']}" in printed
     assert [path.name for path in data.iterdir()] == ["garbage"]
 
 
@@ -60,6 +71,13 @@ def test_fetched_set_is_found_by_training(fetch: Fetch, site: Site, data: Path) 
     assert f"train with: --data garbage --data-root {data}" in printed
     found = open_data(TrainConfig(data="garbage", data_root=data))
     assert len(found.photos()) == 60
+
+
+def test_fetched_recycle_keeps_its_own_test_part(fetch: Fetch, site: Site, data: Path) -> None:
+    fetch("recycle", "--url", site.put("a.tar.gz", recycle_tar(recycle_arrays(train=60, test=15))))
+    found = open_data(TrainConfig(data="recycle", data_root=data))
+    assert len(found.train) + len(found.val) == 60
+    assert sorted(photo.path.name for photo in found.test) == [f"test-{number:05d}.png" for number in range(1, 16)]
 
 
 def test_complete_set_is_not_fetched_again(fetch: Fetch, site: Site, data: Path) -> None:
@@ -227,12 +245,41 @@ def test_data_root_that_is_a_data_set_is_refused(fetch: Fetch, site: Site, data:
 
 
 def test_second_fetch_at_the_same_time_is_refused(fetch: Fetch, site: Site, data: Path) -> None:
-    data.mkdir()
-    descriptor = os.open(data, os.O_RDONLY)
+    (data / ".downloads").mkdir(parents=True)
+    descriptor = os.open(data / ".downloads" / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     assert "another process is fetching" in fetch("garbage", "--url", site.put("a.zip", trashnet_zip()), code=1)
     os.close(descriptor)
     fetch("garbage", "--url", f"{site.address}/a.zip")
+
+
+def test_lock_that_its_owner_removed_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking, the process that held the lock ends and removes the file."""
+    real, first = fcntl.flock, iter([True])
+
+    def flock(descriptor: int, operation: int) -> None:
+        if next(first, False):
+            (tmp_path / ".downloads" / "lock").unlink()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked_root(tmp_path, "garbage"), pytest.raises(DataError, match="another process"):
+        locked_root(tmp_path, "garbage").__enter__()
+
+
+def test_ctrl_c_says_that_nothing_is_lost(
+    site: Site, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.download._wait", interrupt)
+    url = site.put("a.zip", trashnet_zip(), Fault(sent=1000))
+    assert main(["data", "fetch", "garbage", "--to", str(data), "--url", url]) == 130
+    assert "the same command continues" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert main(["data", "fetch", "garbage", "--to", str(data), "--url", url]) == 0
+    assert site.ranges == ["", "bytes=1000-"]
 
 
 _KILLED = """
@@ -376,9 +423,6 @@ def test_shipped_registry_is_whole() -> None:
     ],
 )
 def test_broken_registry_is_refused(tmp_path: Path, old: str, new: str) -> None:
-    from smartbin.errors import ConfigError
-    from train.data_registry import FILE
-
     text = FILE.read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "broken.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
