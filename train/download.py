@@ -30,6 +30,13 @@ _CHUNK = 1 << 18
 _LONGEST_WAIT_S = 60.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses that may be gone on the next try."""
+_SIGNS = {
+    "Read timed out": "the server has stopped sending",
+    "ConnectTimeout": "no connection in time",
+    "Connection refused": "the connection is refused",
+    "Failed to resolve": "the name of the host cannot be resolved: is there a network?",
+}
+"""What stands in the texts of requests and urllib3, and what to say."""
 _MAGIC_BYTES = 8
 _TASTE_BYTES = 80
 _AT_ONCE_S = 0.01
@@ -133,8 +140,10 @@ def _ask(remote: Remote, known: PartNotes, start: int, patience: Patience) -> re
     try:
         timeout = (patience.connect_s, patience.read_s)
         return requests.get(remote.url, headers=headers, stream=True, timeout=timeout)
+    except requests.exceptions.SSLError as error:
+        raise DataError("no secure connection", where=remote.url, found=error, fix="check clock and proxy") from error
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _AgainError(_reason(error)) from error
+        raise _AgainError(network_reason(error)) from error
     except requests.RequestException as error:
         raise DataError("the address cannot be used", where=remote.url, found=error, fix="check --url") from error
 
@@ -229,7 +238,7 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
         try:
             chunk: bytes = response.raw.read1(_CHUNK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _AgainError(_reason(error)) from error
+            raise _AgainError(network_reason(error)) from error
         if not chunk:
             return
         yield chunk
@@ -262,15 +271,12 @@ def _check_hash(remote: Remote, part: Path) -> None:
     )
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong with the network, in a line."""
-    text = str(error)
-    if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError) or "Read timed out" in text:
-        return "the server has stopped sending"
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
-    if "refused" in text:
-        return "the connection is refused"
+def network_reason(error: Exception) -> str:
+    """What went wrong with the network, in a few words: requests and urllib3 wrap it several times."""
+    text = str(error).strip()
+    for sign, words in _SIGNS.items():
+        if sign in text:
+            return words
     if isinstance(error, urllib3.exceptions.ProtocolError):
         return "the connection ended too early"
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+    return text.splitlines()[0] if text else type(error).__name__

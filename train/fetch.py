@@ -146,7 +146,7 @@ def _install_from_sources(task: FetchTask, kaggle: KaggleClient) -> None:
         f"{task.name} cannot be had from any source",
         found="\n    " + "\n    ".join(reasons),
         fix="check the network and run the same command again, which continues; or give a file that you got by hand: "
-        "--file FILE",
+        "--file FILE. All about one source: --source NAME",
     )
 
 

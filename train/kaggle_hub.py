@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from smartbin.errors import DataError
+from train.download import network_reason
 
 _CREDENTIALS = (
     "public data sets need no account; if Kaggle asks for one, make a token at https://www.kaggle.com/settings/api and "
@@ -50,7 +51,5 @@ class KaggleHub:
         try:
             return Path(kagglehub.dataset_download(handle))
         except (OSError, ValueError, *faults) as error:  # requests' errors are OSErrors
-            text = str(error).strip() or type(error).__name__
-            raise DataError(
-                "Kaggle does not give the data set", where=handle, found=text.splitlines()[0], fix=_CREDENTIALS
-            ) from error
+            found = network_reason(error)
+            raise DataError("Kaggle does not give the data set", where=handle, found=found, fix=_CREDENTIALS) from error

@@ -94,7 +94,13 @@ def test_refused_connection(fetch: Fetch, data: Path) -> None:
 
 def test_host_without_a_name(fetch: Fetch, data: Path) -> None:
     error = fetch("garbage", "--url", "http://nowhere.invalid/a.zip", code=1)
-    assert "the download failed" in error
+    assert "the name of the host cannot be resolved" in error
+    assert not data.exists()
+
+
+def test_server_without_tls(fetch: Fetch, site: Site, data: Path) -> None:
+    error = fetch("garbage", "--url", site.put("a.zip", _ARCHIVE).replace("http:", "https:"), "--attempts", "3", code=1)
+    assert "no secure connection" in error
     assert not data.exists()
 
 
