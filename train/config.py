@@ -83,6 +83,8 @@ class TrainConfig(SmartbinSettings):
     """Central part of each side that the device keeps."""
     out: Path | None = None
     """Run directory; default runs/MODEL-DATE-TIME."""
+    outsiders: bool = True
+    """At the end, measure pictures of other things as well: how many the finished network says "unsure" about."""
     smoke: bool = False
     """A run of seconds: 1 epoch, 8 photos per class, 64 px. Overrides epochs, limit and sizes."""
     recipe: Recipe = Recipe()

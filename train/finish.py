@@ -12,13 +12,12 @@ from smartbin.atomic import write_text_atomic
 from train.checkpoint import METRICS_FILE, ModelRecord, save_model
 from train.config import REPOSITORY
 from train.delivery import describe_delivery
-from train.inference import DevicePreparation, classify
-from train.loader import PhotoSamples
+from train.final_scores import score_everything
 from train.machine import describe_device, precision_of
-from train.metrics import Delivery, Outputs, RunMetrics, score, score_sources
+from train.metrics import Delivery, RunMetrics, score, score_sources
+from train.outputs import save_outputs
 from train.predictions import PREDICTIONS_FILE, predictions_csv
 from train.report import write_report
-from train.sources import Part
 from train.training import Training
 
 COMMIT_VARIABLE = "SMARTBIN_COMMIT"
@@ -34,9 +33,8 @@ def finish(training: Training) -> RunMetrics:
     data = training.data
     if training.config.recipe.deliver == "best":
         training.average.load_state_dict(training.best)
-    train_outputs = _classify(training, "train", exact=False)
-    val_outputs = _classify(training, "val")
-    test_outputs = _classify(training, "test") if data.test else None
+    outputs, train_outputs = score_everything(training)
+    val_outputs, test_outputs = outputs.val.outputs, outputs.test.outputs if outputs.test else None
     metrics = RunMetrics(
         history=training.position.history,
         train=score(train_outputs, data.classes),
@@ -57,24 +55,10 @@ def finish(training: Training) -> RunMetrics:
     names = [data.name_of(photo) for photo in data.val]
     predictions = predictions_csv(names, data.val, val_outputs, data.classes)
     write_text_atomic(training.path / PREDICTIONS_FILE, predictions)
+    save_outputs(training.path, outputs)
     save_model(training.path, training.average.state_dict(), _record(training))
     write_report(training.path)
     return metrics
-
-
-def _classify(training: Training, part: Part, *, exact: bool = True) -> Outputs:
-    """Logits of a part; with `exact` in float32, else as it was trained, faster on the many training photos."""
-    prepare = DevicePreparation(training.config.preprocess)
-    samples = PhotoSamples(training.data.part(part), training.data.classes, training.store, prepare)
-    return classify(
-        training.average,
-        training.architecture,
-        samples,
-        training.fabric,
-        workers=training.evaluation_workers,
-        title=f"scoring the {part} photos",
-        exact=exact,
-    )
 
 
 def _delivery(training: Training) -> Delivery:

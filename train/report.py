@@ -1,72 +1,88 @@
-"""`report.md` and its pictures, from what a run directory holds; made again by `train/run.py report RUN`."""
+"""`report.md` and `report.html` of a run, from what its directory holds; made again by `train/run.py report RUN`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from smartbin.atomic import write_bytes_atomic, write_text_atomic
+from smartbin.atomic import write_text_atomic
+from smartbin.calibration import wilson_interval
 from smartbin.errors import CheckpointError
 from smartbin.images import LabelledPhoto
 from train.checkpoint import TrainedRun, load_run
+from train.document import Block, Document, Headline, Section, Table, Text
+from train.document_html import to_html
+from train.document_markdown import write_markdown
+from train.findings import FINDINGS_FILE, Findings, find, outputs_if_kept
+from train.gallery import gallery
 from train.metrics import Score
-from train.plots import confusion_png, curves_png, mistakes_png
 from train.predictions import PhotoPrediction, read_predictions
-from train.sources import PARTS
+from train.report_doubt import doubt_sections
+from train.report_training import loss_section, provenance_section
 
-REPORT_FILE = "report.md"
-CURVES_FILE, CONFUSION_FILE, MISTAKES_FILE = "curves.png", "confusion.png", "mistakes.png"
-_SHOWN_MISTAKES = 24
+REPORT_FILE, PAGE_FILE = "report.md", "report.html"
+_SHOWN_MISTAKES, _SHOWN_DOUBTS = 24, 6
 
 
 def write_report(path: Path, data: Sequence[str] | Path | None = None) -> None:
     """Write the report of the run in `path`; `data` is where the photos are now, if they moved.
 
-    Without the photos there is no gallery. Raises `CheckpointError` if the run is incomplete.
+    Without the photos there is no gallery, without `outputs.npz` nothing on doubt. Raises `CheckpointError` if the run
+    is incomplete.
     """
+    document, findings = build_report(path, data)
+    if findings is not None:
+        write_text_atomic(path / FINDINGS_FILE, findings.model_dump_json(indent=1) + "\n")
+    write_markdown(document, path / REPORT_FILE)
+    write_text_atomic(path / PAGE_FILE, to_html(document))
+
+
+def build_report(path: Path, data: Sequence[str] | Path | None = None) -> tuple[Document, Findings | None]:
+    """The report of a run, and the figures that it computed on the way."""
     run = load_run(path)
     predictions = read_predictions(path)
-    write_bytes_atomic(path / CURVES_FILE, curves_png(run.metrics))
-    write_bytes_atomic(path / CONFUSION_FILE, confusion_png(run.validation))
-    try:
-        write_bytes_atomic(path / MISTAKES_FILE, mistakes_png(_worst(run, predictions, data)))
-        gallery = f"![mistakes]({MISTAKES_FILE})"
-    except CheckpointError as error:
-        gallery = f"No gallery: {error.what}."
-    write_text_atomic(path / REPORT_FILE, "\n\n".join(_sections(run, gallery)) + "\n")
+    outputs = outputs_if_kept(path)
+    findings = None if outputs is None else find(outputs)
+    sections = [_parts_section(run), _class_section(run.validation)]
+    if outputs is not None and findings is not None:
+        sections += doubt_sections(outputs, findings)
+    if run.metrics.history:
+        sections.append(loss_section(run))
+    sections += [*_photo_sections(run, predictions, data), provenance_section(run)]
+    notes = run.split.notes
+    if outputs is None:
+        notes = (*notes, "this run was made before logits were kept: nothing on calibration and rejection")
+    summary = (
+        f"Trained for {run.epochs} epochs on {len(run.split.parts['train'])} photos and measured on "
+        f"{run.validation.photos} validation photos."
+    )
+    if run.metrics.delivery:
+        summary += f" {run.metrics.delivery.describe()}"
+    title = f"{run.architecture} on {run.data}"
+    return Document(title, summary, _headlines(run, findings), tuple(sections), notes=notes), findings
 
 
-def _worst(
-    run: TrainedRun, predictions: list[PhotoPrediction], data: Sequence[str] | Path | None
-) -> list[tuple[LabelledPhoto, PhotoPrediction]]:
-    """The most confident mistakes on the validation photos."""
-    pairs = zip(run.photos("val", data), predictions, strict=True)
-    mistakes = [(photo, prediction) for photo, prediction in pairs if prediction.is_mistake]
-    return sorted(mistakes, key=lambda pair: -pair[1].confidence)[:_SHOWN_MISTAKES]
-
-
-def _sections(run: TrainedRun, gallery: str) -> list[str]:
-    figures = run.validation
-    return [
-        f"# {run.architecture} on {run.data}",
-        f"Validation accuracy **{figures.accuracy:.4f}** (95 % interval {figures.interval_low:.4f} to "
-        f"{figures.interval_high:.4f}), macro F1 **{figures.macro_f1:.4f}**, {figures.photos} photos."
-        + (f" {run.metrics.delivery.describe()}" if run.metrics.delivery else ""),
-        _parts_table(run),
-        "## Training loss and validation loss",
-        _losses(run),
-        f"![learning curves]({CURVES_FILE})",
-        "## Classes (validation)",
-        _class_table(figures),
-        f"![confusion matrix]({CONFUSION_FILE})",
-        f"## Most confident mistakes ({figures.photos - figures.correct} in all)",
-        gallery,
-        "## How it was made",
-        _provenance(run),
+def _headlines(run: TrainedRun, findings: Findings | None) -> tuple[Headline, ...]:
+    score = run.validation
+    interval = f"95 % interval {score.interval_low:.4f} to {score.interval_high:.4f}"
+    found = [
+        Headline("Validation accuracy", f"{score.accuracy:.4f}", interval),
+        Headline("Macro F1", f"{score.macro_f1:.4f}", "mean over the classes, each counting the same"),
     ]
+    if findings is not None:
+        reliability, acceptance = findings.reliability, findings.acceptance
+        note = f"cross-fitted temperature; {reliability.before:.3f} without"
+        found.append(Headline("Calibration error", f"{reliability.crossfitted:.3f}", note))
+        note = f"of the {acceptance.kept:.1%} that are answered"
+        found.append(Headline("Right when sure", f"{acceptance.accuracy:.4f}", note))
+        if findings.catches:
+            catch = findings.catches[0]
+            found.append(Headline("Other things held back", f"{catch.caught:.1%}", "at the same thresholds"))
+    minutes = run.metrics.seconds / 60
+    return (*found, Headline("Time", f"{minutes:.1f} min", f"{run.epochs} epochs on {run.metrics.device}"))
 
 
-def _parts_table(run: TrainedRun) -> str:
+def _parts_section(run: TrainedRun) -> Section:
     metrics = run.metrics
     scores = {
         "train": metrics.train,
@@ -75,59 +91,78 @@ def _parts_table(run: TrainedRun) -> str:
         "test": metrics.test,
         **{f"test, {entry.source} alone": entry.score for entry in metrics.test_sources},
     }
-    lines = [
-        "| part | photos | accuracy | 95 % interval | macro F1 | loss |",
-        "| --- | ---: | ---: | --- | ---: | ---: |",
-    ]
-    for part, score in scores.items():
-        if score is None:
-            lines.append(f"| {part} | 0 | – | – | – | – |")
-        else:
-            interval = f"{score.interval_low:.4f} – {score.interval_high:.4f}"
-            figures = f"{score.accuracy:.4f} | {interval} | {score.macro_f1:.4f} | {score.loss:.4f}"
-            lines.append(f"| {part} | {score.photos} | {figures} |")
-    notes = [f"\nNote: {note}." for note in run.split.notes]
-    return "\n".join([*lines, "\nAll through the device preprocessing, without augmentation.", *notes])
+    columns = ("part", "photos", "accuracy", "95 % interval", "macro F1", "loss")
+    rows = tuple(_part_row(part, score) for part, score in scores.items())
+    note = "All through the device preprocessing, without augmentation. Intervals are Wilson's."
+    return Section("Accuracy", (Table("Every part of the data", columns, rows), Text(note, quiet=True)))
 
 
-def _losses(run: TrainedRun) -> str:
-    last = run.metrics.history[-1]
-    plain, validation = run.metrics.train.loss, run.validation.loss
-    verdict = "above" if last.train_loss > validation else "below"
+def _part_row(part: str, score: Score | None) -> tuple[str, ...]:
+    if score is None:
+        return (part, "0", "–", "–", "–", "–")
+    interval = f"{score.interval_low:.4f} – {score.interval_high:.4f}"
     return (
-        "| loss (cross-entropy a photo) | |\n| --- | ---: |\n"
-        f"| minimised: augmented, with label smoothing and the like, last epoch | {last.train_objective:.4f} |\n"
-        f"| training photos, augmented, dropout on, last epoch | {last.train_loss:.4f} |\n"
-        f"| training photos, not augmented, final weights | {plain:.4f} |\n"
-        f"| validation photos, final weights | {validation:.4f} |\n\n"
-        f"The running training loss is {verdict} the validation loss, by {last.train_loss - validation:+.4f}: "
-        f"{last.train_loss - plain:+.4f} come from augmentation, regularisation and not yet averaged weights, "
-        f"{plain - validation:+.4f} are the difference between training and validation photos on equal terms."
+        part, str(score.photos), f"{score.accuracy:.4f}", interval, f"{score.macro_f1:.4f}", f"{score.loss:.4f}",
+    )  # fmt: skip
+
+
+def _class_section(score: Score) -> Section:
+    names = tuple(entry.label for entry in score.per_class)
+    claimed = [sum(row[index] for row in score.confusion) for index in range(len(names))]
+    rows = tuple(
+        (
+            entry.label,
+            str(entry.photos),
+            _share(score.confusion[index][index], entry.photos),
+            _share(score.confusion[index][index], claimed[index]),
+            "–" if entry.f1 is None else f"{entry.f1:.3f}",
+        )
+        for index, entry in enumerate(score.per_class)
     )
+    confusion = tuple(
+        (f"{name} ({sum(row)})", *map(str, row)) for name, row in zip(names, score.confusion, strict=True)
+    )
+    heat = tuple(tuple(count / max(1, sum(row)) for count in row) for row in score.confusion)
+    return Section(
+        "Classes",
+        (
+            Table(
+                "Validation photos of each class, with 95 % intervals",
+                ("class", "photos", "recognised (recall)", "right when named (precision)", "F1"),
+                rows,
+            ),
+            Table("Confusion: photos of the class on the left, taken for the one above", ("true class", *names),
+                  confusion, heat),
+        ),
+    )  # fmt: skip
 
 
-def _class_table(score: Score) -> str:
-    lines = ["| class | photos | precision | recall | F1 |", "| --- | ---: | ---: | ---: | ---: |"]
-    for entry in score.per_class:
-        figures = (entry.precision, entry.recall, entry.f1)
-        cells = " | ".join("–" if figure is None else f"{figure:.3f}" for figure in figures)
-        lines.append(f"| {entry.label} | {entry.photos} | {cells} |")
-    return "\n".join(lines)
+def _share(part: int, whole: int) -> str:
+    if not whole:
+        return "–"
+    low, high = wilson_interval(part, whole)
+    return f"{part / whole:.3f} ({low:.3f} – {high:.3f})"
 
 
-def _provenance(run: TrainedRun) -> str:
-    metrics, spec = run.metrics, run.preprocess
-    speeds = [epoch.images_per_second for epoch in metrics.history]
-    facts = {
-        "starting weights": metrics.starting_weights or run.weights,
-        "data": f"{run.data}, split {run.split.split}, fingerprint `{run.data_fingerprint[:16]}`",
-        "photos": ", ".join(f"{part} {len(run.split.parts[part])}" for part in PARTS),
-        "network input": f"{spec.size} px, brightness correction {'on' if spec.brightness.enabled else 'off'}",
-        "seed": str(run.seed),
-        "time": f"{metrics.seconds / 60:.1f} minutes, {sum(speeds) / len(speeds):.1f} training photos a second",
-        "hardware": f"{metrics.device}, {metrics.precision}",
-        "software": metrics.software,
-        "commit": run.git_commit or "not a git checkout",
-        "settings": "`config.toml`; every validation photo: `predictions.csv`; all figures: `metrics.json`",
-    }
-    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items() if fact)
+def _photo_sections(
+    run: TrainedRun, predictions: list[PhotoPrediction], data: Sequence[str] | Path | None
+) -> list[Section]:
+    """The most confident mistakes and the least confident right answers; a note instead where the photos are gone."""
+    mistakes = run.validation.photos - run.validation.correct
+    title = f"Most confident mistakes ({mistakes} in all)"
+    try:
+        photos = run.photos("val", data)
+    except CheckpointError as error:
+        return [Section(title, (Text(f"No gallery: {error.what}."),))]
+    pairs = list(zip(photos, predictions, strict=True))
+    wrong = sorted((pair for pair in pairs if pair[1].is_mistake), key=lambda pair: -pair[1].confidence)
+    right = sorted((pair for pair in pairs if not pair[1].is_mistake), key=lambda pair: pair[1].confidence)
+    return [
+        Section(title, _gallery("mistakes", wrong[:_SHOWN_MISTAKES])),
+        Section("Least confident right answers", _gallery("doubts", right[:_SHOWN_DOUBTS])),
+    ]
+
+
+def _gallery(name: str, shown: list[tuple[LabelledPhoto, PhotoPrediction]]) -> tuple[Block, ...]:
+    note = "What the photo is → what it was taken for, with the confidence before the temperature."
+    return gallery(name, shown), Text(note, quiet=True)

@@ -25,6 +25,7 @@ FLAGS = (
     "cpu",
     "--batch",
     "8",
+    "--no-outsiders",
 )
 
 

@@ -29,12 +29,17 @@ from train.stopping import Stopped, stop_on_signals
 RUN_FILES = {
     "checkpoint.pt",
     "config.toml",
-    "confusion.png",
+    "coverage.png",
     "curves.png",
+    "doubts.png",
     "metrics.json",
     "mistakes.png",
     "model.safetensors",
+    "outputs.npz",
     "predictions.csv",
+    "reliability.png",
+    "report.html",
+    "report.json",
     "report.md",
     "split.json",
 }
@@ -56,7 +61,7 @@ def test_run_leaves_a_whole_directory(train_tiny: Callable[..., Path], capsys: p
     assert {file.name for file in path.iterdir()} == RUN_FILES
     assert "epoch   2/2" in printed
     assert f"next: python export/run.py {path}" in printed
-    for name in ("curves.png", "confusion.png", "mistakes.png"):
+    for name in ("curves.png", "reliability.png", "mistakes.png"):
         assert cv2.imread(str(path / name)) is not None
 
     run = load_run(path)

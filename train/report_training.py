@@ -1,0 +1,106 @@
+"""The sections of a report on how a run went: its losses, its speed, and everything that it was made with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from smartbin.errors import CheckpointError
+from train.checkpoint import CONFIG_FILE, TrainedRun
+from train.document import Block, Facts, Section, Table, Text
+from train.figure_files import picture
+from train.plots import draw_curves
+from train.sources import PARTS
+
+
+def loss_section(run: TrainedRun) -> Section:
+    """Training loss and validation loss, and what lies between them. Needs a history."""
+    metrics = run.metrics
+    last, plain, validation = metrics.history[-1], metrics.train.loss, run.validation.loss
+    verdict = "above" if last.train_loss > validation else "below"
+    rows = (
+        ("minimised: augmented, with label smoothing and the like, last epoch", f"{last.train_objective:.4f}"),
+        ("training photos, augmented, dropout on, last epoch", f"{last.train_loss:.4f}"),
+        ("training photos, not augmented, final weights", f"{plain:.4f}"),
+        ("validation photos, final weights", f"{validation:.4f}"),
+    )
+    return Section(
+        "Training loss and validation loss",
+        (
+            Text(
+                f"The running training loss is {verdict} the validation loss, by {last.train_loss - validation:+.4f}: "
+                f"{last.train_loss - plain:+.4f} come from augmentation, regularisation and not yet averaged weights, "
+                f"{plain - validation:+.4f} are the difference between training and validation photos on equal terms."
+            ),
+            Table("Loss (cross-entropy a photo)", ("", "loss"), rows),
+            picture(
+                "curves",
+                lambda: draw_curves(metrics),
+                alt=f"Learning curves: in the last epoch the training loss is {last.train_loss:.3f}, the validation "
+                f"loss {last.val_loss:.3f}, the validation accuracy {last.val_accuracy:.4f} and the head's learning "
+                f"rate {last.rate:.2g}.",
+                caption="Losses are without label smoothing. The training curve is the running mean over augmented "
+                "photos with dropout on; the dotted line is the same photos as the device would see them.",
+            ),
+            _epochs_table(run),
+        ),
+    )
+
+
+def _epochs_table(run: TrainedRun) -> Table:
+    rows = tuple(
+        (
+            str(record.epoch),
+            f"{record.train_loss:.4f}",
+            f"{record.val_loss:.4f}",
+            f"{record.val_accuracy:.4f}",
+            f"{record.val_macro_f1:.4f}",
+            f"{record.raw_val_accuracy:.4f}",
+            f"{record.rate:.2e}",
+            f"{record.seconds:.1f}",
+        )
+        for record in run.metrics.history
+    )
+    columns = ("epoch", "training loss", "validation loss", "accuracy", "macro F1", "plain weights", "rate", "seconds")
+    return Table("Every epoch", columns, rows, folded=True)
+
+
+def provenance_section(run: TrainedRun) -> Section:
+    """Data, hardware, versions, settings."""
+    metrics, spec = run.metrics, run.preprocess
+    speeds = [epoch.images_per_second for epoch in metrics.history]
+    facts = {
+        "starting weights": metrics.starting_weights or run.weights,
+        "data": f"{run.data}, split {run.split.split}, fingerprint {run.data_fingerprint}",
+        "photos": ", ".join(f"{part} {len(run.split.parts[part])}" for part in PARTS),
+        "network input": f"{spec.size} px, brightness correction {'on' if spec.brightness.enabled else 'off'}",
+        "seed": str(run.seed),
+        "time": f"{metrics.seconds / 60:.1f} minutes, {sum(speeds) / max(1, len(speeds)):.1f} training photos a second",
+        "hardware": f"{metrics.device}, {metrics.precision}",
+        "software": metrics.software,
+        "commit": run.git_commit or "not a git checkout",
+        "files": "settings: config.toml; every validation photo: predictions.csv; logits: outputs.npz; "
+        "all figures: metrics.json and report.json",
+    }
+    blocks: list[Block] = [Facts(tuple((name, fact) for name, fact in facts.items() if fact))]
+    if (run.path / CONFIG_FILE).is_file():
+        blocks.append(Table("All settings", ("setting", "value"), settings_of(run.path), folded=True))
+    return Section("How it was made", tuple(blocks))
+
+
+def settings_of(run: Path) -> tuple[tuple[str, str], ...]:
+    """Dotted name and value of every setting in a run's `config.toml`; `CheckpointError` if it is damaged."""
+    file = run / CONFIG_FILE
+    try:
+        content = tomlkit.parse(file.read_text(encoding="utf-8")).unwrap()
+    except (OSError, TOMLKitError, UnicodeDecodeError) as error:
+        raise CheckpointError("cannot read the run's settings", where=file, found=error) from error
+    return tuple(_flat("", content))
+
+
+def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
+    if not isinstance(value, dict):
+        return [(prefix, str(value))]
+    return [entry for key, held in value.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), held)]
