@@ -17,7 +17,7 @@ from smartbin.errors import DataError
 from train.campaign import Variant, run_all
 from train.checkpoint import load_run
 from train.cli import TrainCommand, parse_train
-from train.config import TrainConfig, resolve
+from train.config import TrainConfig, find_config, resolve
 from train.console import say
 from train.photos import open_data
 from train.stopping import Stopped
@@ -25,7 +25,6 @@ from train.study_measure import Condition, StudyRun, measure, source_conditions
 from train.study_output import write_study
 from train.study_plans import STUDIES, Choice, Study
 
-CONFIGS = Path(__file__).parent / "configs"
 _MODELS = ("efficientnet_lite0", "resnet50", "inception_v3")
 _DATA_SETS = ("garbage", "recycle", "recycle-small", "combined")
 
@@ -58,7 +57,8 @@ def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) ->
 
 def _variants(study: Study, choice: Choice, command: TrainCommand) -> list[Variant]:
     """Shipped or given configuration, then the study's base, the command line, and last what the run is about."""
-    file = command.config or (CONFIGS / f"{study.config}.toml" if study.config else None)
+    named = command.config or (Path(study.config) if study.config else None)
+    file = find_config(named) if named else None
     variants: list[Variant] = []
     absent: dict[str, DataError] = {}
     for name, settings in study.runs(choice).items():
