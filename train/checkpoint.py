@@ -106,8 +106,6 @@ class TrainState(TypedDict):
     model: dict[str, Tensor]
     ema: dict[str, Tensor]
     optimizer: dict[str, object]
-    random: Tensor
-    cuda_random: list[Tensor]
     loss_sum: float
     objective_sum: float
     seconds: float

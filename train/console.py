@@ -24,18 +24,26 @@ Advance: TypeAlias = Callable[[int, str], None]
 """(steps done since the last call, note shown behind the bar)."""
 
 _LINE_EVERY_S = 60.0
+_quiet = False
+
+
+def be_quiet() -> None:
+    """Print nothing from here on: of several processes that do the same, one is enough to say so."""
+    global _quiet
+    _quiet = True
 
 
 def say(text: str) -> None:
     """Print a line at once, also into a pipe."""
-    print(text, flush=True)
+    if not _quiet:
+        print(text, flush=True)
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
     """A bar of `total` steps on a terminal; elsewhere a plain line a minute, and none for what is quick."""
-    console = Console()
-    if not console.is_terminal:
+    console = Console(quiet=_quiet)
+    if _quiet or not console.is_terminal:
         yield _plain_lines(title, total)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

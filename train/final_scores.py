@@ -19,6 +19,7 @@ from train.loader import PhotoSamples
 from train.metrics import Outputs
 from train.outputs import OutsiderOutputs, RunOutputs, Scored
 from train.outsiders import Outsider, OutsiderKind, count_outsiders, outsiders
+from train.ranks import gathered, rank
 from train.sources import Part
 from train.training import Training
 
@@ -42,7 +43,7 @@ def score_everything(training: Training) -> tuple[RunOutputs, Outputs]:
     kept = RunOutputs(
         val=_scored(val, space),
         test=_scored(test, space) if test else None,
-        outsiders=_score_outsiders(training, space) if training.config.outsiders else None,
+        outsiders=_score_outsiders(training, space) if training.config.outsiders and rank() == 0 else None,
         space=space,
     )
     return kept, train.outputs
@@ -61,7 +62,9 @@ def _classify(training: Training, part: Part, *, exact: bool = True) -> _Seen:
             title=f"scoring the {part} photos",
             exact=exact,
         )
-    return _Seen(outputs, np.concatenate(features) if features else None)
+    own = np.concatenate(features) if features else np.empty((0, 0), np.float32)
+    whole = gathered(own, len(samples))
+    return _Seen(outputs, whole if whole.size else None)
 
 
 def _scored(seen: _Seen, space: FeatureSpace | None) -> Scored:

@@ -15,8 +15,9 @@ from train.delivery import describe_delivery
 from train.final_scores import score_everything
 from train.machine import describe_device, precision_of
 from train.metrics import Delivery, RunMetrics, score, score_sources
-from train.outputs import save_outputs
+from train.outputs import RunOutputs, save_outputs
 from train.predictions import PREDICTIONS_FILE, predictions_csv
+from train.ranks import rank
 from train.report import write_report
 from train.training import Training
 
@@ -51,14 +52,20 @@ def finish(training: Training) -> RunMetrics:
         software=_software(),
         starting_weights=training.weights.summary(),
     )
+    if rank() == 0:
+        _write(training, metrics, outputs)
+    return metrics
+
+
+def _write(training: Training, metrics: RunMetrics, outputs: RunOutputs) -> None:
+    data = training.data
     write_text_atomic(training.path / METRICS_FILE, metrics.model_dump_json(indent=1) + "\n")
     names = [data.name_of(photo) for photo in data.val]
-    predictions = predictions_csv(names, data.val, val_outputs, data.classes)
+    predictions = predictions_csv(names, data.val, outputs.val.outputs, data.classes)
     write_text_atomic(training.path / PREDICTIONS_FILE, predictions)
     save_outputs(training.path, outputs)
     save_model(training.path, training.average.state_dict(), _record(training))
     write_report(training.path)
-    return metrics
 
 
 def _delivery(training: Training) -> Delivery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from smartbin.images import BgrImage
 from smartbin.preprocess import PreprocessSpec, to_input
-from train.architectures import Architecture, split_outputs
+from train.architectures import Architecture, Triple, split_outputs
 from train.console import progress
+from train.kept_batches import KeptBatches
 from train.lighting import AS_IT_IS, Light
-from train.loader import PhotoSamples, in_order, load_batches
+from train.loader import PhotoSamples, in_order
 from train.metrics import Outputs
+from train.ranks import gathered, rank, ranks
 
 BATCH = 64
 
@@ -36,9 +39,14 @@ class DevicePreparation:
 
 def normalise(images: Tensor, architecture: Architecture) -> Tensor:
     """uint8 [N, S, S, 3] RGB to normalised float32 [N, 3, S, S], channels last in memory."""
-    mean = torch.tensor(architecture.mean, device=images.device) * 255
-    std = torch.tensor(architecture.std, device=images.device) * 255
+    mean, std = _constants(architecture.mean, architecture.std, images.device)
     return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=8)
+def _constants(mean: Triple, std: Triple, device: torch.device) -> tuple[Tensor, Tensor]:
+    """On the scale of bytes. Kept, since copying them to a GPU would wait for it."""
+    return torch.tensor(mean, device=device) * 255, torch.tensor(std, device=device) * 255
 
 
 def classify(
@@ -50,16 +58,23 @@ def classify(
     workers: int,
     title: str,
     exact: bool = False,
+    kept: KeptBatches | None = None,
 ) -> Outputs:
-    """Logits of every photo, in order. `exact` computes in float32 whatever the precision of the run."""
-    logits, labels = [], []
+    """Logits of every photo, in order. `exact` computes in float32 whatever the precision of the run.
+
+    Of several ranks each computes a part, and all get the whole. `kept` are the inputs from an earlier call.
+    """
+    logits = [torch.empty(0, len(samples.classes), device=fabric.device)]
     model.eval()
+    batches = in_order(len(samples), BATCH, first=rank(), step=ranks())
+    source = KeptBatches(fabric.device, 0) if kept is None else kept
     with progress(title, len(samples)) as advance, torch.inference_mode():
-        for batch in load_batches(samples, in_order(len(samples), BATCH), workers):
-            inputs = normalise(batch.images.to(fabric.device, non_blocking=True), architecture)
+        for batch in source.load(samples, batches, workers):
+            inputs = normalise(batch.images, architecture)
             with nullcontext() if exact else fabric.autocast():
                 output, _ = split_outputs(model(inputs))
-            logits.append(output.float().cpu().numpy())
-            labels.append(batch.labels.numpy())
-            advance(len(batch.labels), "")
-    return Outputs(np.concatenate(logits), np.concatenate(labels))
+            logits.append(output.float())  # left on the device: fetching it would wait
+            advance(len(batch.labels) * ranks(), "")
+        rows = torch.cat(logits).cpu().numpy()
+    labels = np.asarray([samples.classes.index(photo.label) for photo in samples.photos], np.int64)
+    return Outputs(gathered(rows, len(samples)), labels)

@@ -106,10 +106,10 @@ def epoch_batches(keys: Sequence[SampleKey], size: int, *, whole: bool = True) -
     return [list(keys[start : start + size]) for start in range(0, len(keys) - least + 1, size)]
 
 
-def in_order(count: int, size: int) -> list[list[SampleKey]]:
-    """All of `count` samples in order, for evaluation; the seed is the place."""
-    keys = [SampleKey(index, index) for index in range(count)]
-    return [keys[start : start + size] for start in range(0, count, size)]
+def in_order(count: int, size: int, *, first: int = 0, step: int = 1) -> list[list[SampleKey]]:
+    """All of `count` samples in order (or every `step`th from `first`), for evaluation; the seed is the place."""
+    keys = [SampleKey(index, index) for index in range(first, count, step)]
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 def load_batches(samples: PhotoSamples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:

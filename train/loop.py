@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from train.augment import Augmentation
 from train.config import TrainConfig
 from train.console import progress, say
 from train.delivery import best_epoch, has_stopped_early
 from train.finish import finish
 from train.inference import DevicePreparation, classify
-from train.loader import Batch, PhotoSamples, load_batches
-from train.machine import worker_count
+from train.loader import Batch, PhotoSamples
+from train.machine import seed_step
 from train.metrics import Epoch, score
 from train.objective import objectives
+from train.ranks import any_rank, same_buffers, wait_for_all, weight_of_share
 from train.schedule import rate_factor
 from train.stopping import Stopped, StopWish, stop_on_signals
 from train.training import Training, restore, save, set_up
@@ -43,6 +43,7 @@ def train(config: TrainConfig, path: Path, *, resume: bool = False) -> None:
     with stop_on_signals() as wish:
         fit(training, wish)
     finish(training)
+    wait_for_all()  # the first rank has written everything now
 
 
 def fit(training: Training, wish: StopWish) -> None:
@@ -59,7 +60,8 @@ def fit(training: Training, wish: StopWish) -> None:
         if recipe.deliver == "best" and best_epoch(position.history) == record.epoch:
             training.best = {name: value.cpu().clone() for name, value in training.average.state_dict().items()}
         position.epoch += 1
-        position.step, position.loss_sum, position.objective_sum = 0, 0.0, 0.0
+        position.step = 0
+        training.losses.restart()
         position.seconds += time.monotonic() - begun_s
         save(training)
         say(_line(record, epochs))
@@ -71,34 +73,29 @@ def train_epoch(training: Training, wish: StopWish) -> int:
     """The batches of an epoch that are left; returns the number of photos seen. `Stopped` after a signal."""
     config, position = training.config, training.position
     batches = training.batches(position.epoch)
-    augmentation = Augmentation(config.augment, config.train_side, config.brightness)
-    prepare = augmentation if config.augment.enabled else DevicePreparation(config.preprocess)
-    samples = PhotoSamples(
-        training.data.train, training.data.classes, training.store, prepare, shrunk=config.augment.enabled
-    )
     mix = _mixing(config, len(training.data.classes))
-    if position.step == 0:
-        # Dropout, stochastic depth and mixing draw from torch's generator, which a resumed epoch must find as it was
-        torch.manual_seed(config.seed * 100_003 + position.epoch + 1)
     training.forward.train()
     training.frozen.rest()
     begun_s, seen = time.monotonic(), 0
     with progress(f"epoch {position.epoch + 1}/{config.epochs}", len(batches)) as advance:
         advance(position.step, "")
-        for batch in load_batches(samples, batches[position.step :], worker_count(config.machine)):
-            train_step(training, batch, mix, len(batches))
-            seen += len(batch.labels)
-            advance(1, f"loss {position.loss_sum / position.step:.3f}")
-            if wish.number is not None:
+        for batch in training.supply.load(batches[position.step :]):
+            photos = len(batches[position.step])
+            train_step(training, batch, mix, len(batches), photos)
+            seen += photos
+            advance(1, training.losses.note(position.step))
+            if (number := any_rank(wish.number)) is not None:
                 position.seconds += time.monotonic() - begun_s
                 save(training)
-                raise Stopped(wish.number)
+                wait_for_all()
+                raise Stopped(number)
     return seen
 
 
-def train_step(training: Training, batch: Batch, mix: Mix, steps: int) -> None:
-    """Forward, backward, one step of optimizer and moving average."""
+def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: int) -> None:
+    """Forward, backward, one step of optimizer and moving average; `photos` are in the whole batch, of all ranks."""
     recipe, position, fabric = training.config.recipe, training.position, training.fabric
+    seed_step(fabric.device, training.config.seed, position.epoch, position.step)
     step = position.epoch * steps + position.step
     total = training.config.epochs * steps
     factor = rate_factor(step, total, round(recipe.warmup * total), recipe.schedule)
@@ -111,7 +108,7 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int) -> None:
     objective = plain = torch.zeros((), device=fabric.device)
     parts = zip(inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True)
     for part_inputs, part_targets in parts:
-        share = len(part_inputs) / len(inputs)
+        share = len(part_inputs) / len(inputs) * weight_of_share(len(inputs), photos)
         minimised, loss = objectives(training.forward(part_inputs), part_targets, recipe)
         fabric.backward(minimised * share)
         objective, plain = objective + minimised.detach() * share, plain + loss * share
@@ -120,14 +117,15 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int) -> None:
     training.optimizer.step()
     if training.ema:
         training.ema.update(training.model, step=step + 1)
-    position.loss_sum += plain.item()  # waits for a GPU; the loader works on meanwhile
-    position.objective_sum += objective.item()
+    training.losses.add(plain, objective)
     position.step += 1
 
 
 def validate(training: Training, seconds: float, images_per_second: float, first: int = 0) -> Epoch:
     """Score the validation photos (only `first`, if given) with the moving average and with the plain weights."""
     position, data, config = training.position, training.data, training.config
+    loss_sum, objective_sum = training.losses.sums()
+    same_buffers(training.model, training.average)
     photos = data.val[:first] if first else data.val
     samples = PhotoSamples(photos, data.classes, training.store, DevicePreparation(config.preprocess))
     scored = [training.average] if training.average is training.model else [training.average, training.model]
@@ -140,6 +138,7 @@ def validate(training: Training, seconds: float, images_per_second: float, first
                 training.fabric,
                 workers=training.evaluation_workers,
                 title="validating",
+                kept=None if first else training.validation,
             ),
             data.classes,
         )
@@ -148,8 +147,8 @@ def validate(training: Training, seconds: float, images_per_second: float, first
     average, raw = scores[0], scores[-1]
     return Epoch(
         epoch=position.epoch + 1,
-        train_loss=position.loss_sum / max(1, position.step),
-        train_objective=position.objective_sum / max(1, position.step),
+        train_loss=loss_sum / max(1, position.step),
+        train_objective=objective_sum / max(1, position.step),
         val_loss=average.loss,
         val_accuracy=average.accuracy,
         val_macro_f1=average.macro_f1,

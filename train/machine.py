@@ -13,13 +13,18 @@ import torch
 from lightning_fabric import Fabric
 
 from smartbin.errors import ConfigError
-from train.config import Machine
+from train.console import be_quiet
+from train.machine_config import Machine
+from train.ranks import rank, ranks, ranks_here, step_seed
 
 _MOST_WORKERS = 4
 
 
 def open_fabric(machine: Machine) -> Fabric:
-    """Fabric on one device with the precision asked for; `ConfigError` if CUDA is asked for and absent."""
+    """Fabric with the precision asked for, on one device or, started by torchrun, on one for each rank.
+
+    All ranks but the first are silent from here on. `ConfigError` if CUDA is asked for and absent.
+    """
     if machine.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("no CUDA device", where="machine.device", found="cpu only", fix="--device cpu")
     if machine.threads:
@@ -33,7 +38,14 @@ def open_fabric(machine: Machine) -> Fabric:
         torch.backends.cudnn.benchmark = True
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision; we do, too
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if uses_bf16(machine, device) else "32-true"
-    return Fabric(accelerator=device, devices=1, precision=precision)
+    if ranks() == 1:
+        return Fabric(accelerator=device, devices=1, precision=precision)
+    if rank():
+        be_quiet()
+    nodes = ranks() // ranks_here()
+    fabric = Fabric(accelerator=device, devices=ranks_here(), num_nodes=nodes, strategy="ddp", precision=precision)
+    fabric.launch()
+    return fabric
 
 
 def uses_bf16(machine: Machine, device: str) -> bool:
@@ -47,8 +59,22 @@ def uses_bf16(machine: Machine, device: str) -> bool:
 
 
 def worker_count(machine: Machine) -> int:
-    """Loader processes: as configured, else 4 or the number of CPUs if smaller."""
-    return machine.workers if machine.workers >= 0 else min(_MOST_WORKERS, os.cpu_count() or 1)
+    """Loader processes of this rank: as configured, else 4 or, if smaller, its part of the CPUs it may use."""
+    if machine.workers >= 0:
+        return machine.workers
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_WORKERS, max(1, usable // ranks_here()))
+
+
+def seed_step(device: torch.device, *numbers: int) -> None:
+    """Seed the generators that dropout, stochastic depth and mixing draw from, by what identifies a step.
+
+    What a step draws then follows from these numbers and the rank, so that a resumed run draws the same.
+    """
+    seed = step_seed(*numbers)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)  # on the host: the device is not waited for
 
 
 def precision_of(fabric: Fabric) -> str:

@@ -36,3 +36,6 @@ class Machine(Section):
     """Most that the cache may hold, GB; what was not used for longest makes room."""
     verify_cache: bool = False
     """Read every photo and every cached pixel again instead of trusting sizes, times and the check on first use."""
+    augment_on: Literal["auto", "cpu", "device"] = "auto"
+    """device: the training photos are copied to the network's device and augmented there, each as its seed says; cpu:
+    loader processes do it; auto: device if that is a GPU with room enough. The noise itself differs between the two."""

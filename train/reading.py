@@ -123,7 +123,7 @@ def _map_of(digests: Mapping[Path, str], cache: PhotoCache, side: int, verify: b
         return found
     paths = list(digests)
     return cache.build(
-        contents, side, estimate=lambda: _estimate(paths, side), decoded=lambda: _decoded(paths, digests)
+        contents, side, estimate=lambda: estimated_bytes(paths, side), decoded=lambda: _decoded(paths, digests)
     )
 
 
@@ -162,8 +162,8 @@ def _read(path: Path) -> tuple[FileState, bytes]:
         raise ImageError(str(error.strerror or error), where=path) from error
 
 
-def _estimate(paths: Sequence[Path], side: int) -> int:
-    """Bytes of all photos decoded, from some of them."""
+def estimated_bytes(paths: Sequence[Path], side: int) -> int:
+    """Bytes of all photos decoded and shrunk to `side`, judged by some of them."""
     some = [paths[int(place)] for place in np.unique(np.linspace(0, len(paths) - 1, _SAMPLED).astype(int))]
     sizes = []
     for path in some:

@@ -3,6 +3,7 @@
 ```
 python train/run.py --data garbage --model efficientnet_lite0 --weights imagenet
 python train/run.py --resume runs/RUN
+torchrun --nproc-per-node=4 train/run.py --data garbage
 python train/run.py evaluate RUN --data FOLDER --light 1 0.25
 python train/run.py report RUN
 python train/run.py cache clear
@@ -31,6 +32,7 @@ from train.config import TrainConfig, find_config, resolve
 from train.console import say
 from train.evaluate import evaluate
 from train.loop import train
+from train.ranks import end_ranks, rank, ranks
 from train.report import REPORT_FILE, write_report
 from train.stopping import Stopped
 
@@ -42,8 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     for words, command in _COMMANDS.items():
         if tuple(given[: len(words)]) == words:
-            return run_cli(partial(command, given[len(words) :]))
+            return run_cli(partial(_alone, command, given[len(words) :]))
     return run_cli(lambda: _train(parse_train(given)))
+
+
+def _alone(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a command that several processes must not run together."""
+    if ranks() > 1:
+        raise ConfigError("only a training run is for torchrun", found=f"{ranks()} processes", fix="start it by python")
+    return command(arguments)
 
 
 def _train(command: TrainCommand) -> int:
@@ -53,8 +62,11 @@ def _train(command: TrainCommand) -> int:
         train(config, path, resume=resume)
     except Stopped as stopped:
         say(f"stopped by {stopped}; state saved. Continue with: python train/run.py --resume {path}")
+        end_ranks()
         return 128 + stopped.number
-    _conclude(path)
+    end_ranks()
+    if rank() == 0:
+        _conclude(path)
     return 0
 
 
@@ -89,7 +101,7 @@ def _new(command: TrainCommand) -> tuple[TrainConfig, Path]:
     file = find_config(command.config) if command.config else None
     config = resolve(load_settings(TrainConfig, file, command.overrides))
     path = config.out or Path("runs") / f"{config.model.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if rank() == 0 and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(
             "the run directory is in use",
             where=path,

@@ -75,7 +75,8 @@ def _luma_histogram(images: Tensor) -> Tensor:
     places = ((luma.flatten(1) + 2 ** (_LUMA_SHIFT - 1)) / 2**_LUMA_SHIFT).floor().long()
     counts = torch.zeros(len(images), 256, device=images.device, dtype=torch.float64)
     counts.scatter_add_(1, places, torch.ones_like(places, dtype=torch.float64))  # whole numbers: any order is exact
-    return counts / places.shape[1]
+    part: Tensor = counts / places.shape[1]
+    return part
 
 
 def _decode(codes: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from timm.layers.norm_act import convert_sync_batchnorm
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
@@ -23,12 +24,16 @@ from train.config import TrainConfig, to_toml
 from train.console import say
 from train.freezing import Frozen, freeze
 from train.inference import normalise
+from train.kept_batches import KeptBatches, kept_on
 from train.loader import SampleKey, epoch_batches, epoch_keys
+from train.losses import Losses
 from train.machine import describe_device, open_fabric, precision_of, worker_count
 from train.metrics import Epoch
 from train.optimizer import make_optimizer
 from train.photos import DataSet, fingerprint, open_data
+from train.ranks import check_batch, rank, ranks
 from train.reading import PhotoStore, open_photos
+from train.supply import Supply, open_supply
 from train.weights import LoadedWeights, load_weights
 
 
@@ -40,9 +45,6 @@ class Position:
     """Epochs that are done."""
     step: int = 0
     """Batches that are done of the next one."""
-    loss_sum: float = 0.0
-    objective_sum: float = 0.0
-    """Over those batches."""
     seconds: float = 0.0
     """Time spent training, resumed parts included."""
     history: list[Epoch] = field(default_factory=list)
@@ -56,6 +58,7 @@ class Training:
     path: Path
     data: DataSet
     store: PhotoStore
+    supply: Supply
     fingerprint: str
     architecture: Architecture
     fabric: Fabric
@@ -68,6 +71,9 @@ class Training:
     optimizer: torch.optim.Optimizer
     base_rates: list[float]
     weights: LoadedWeights
+    losses: Losses
+    """Of the batches that are done of the next epoch."""
+    validation: KeptBatches
     position: Position
     best: dict[str, Tensor] = field(default_factory=dict)
     """Weights of the best epoch so far, if the recipe delivers these."""
@@ -104,16 +110,22 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     Raises `DataError`, `WeightsError` or `ConfigError`.
     """
     fabric = open_fabric(config.machine)
+    check_batch(config.recipe.batch)
+    path = fabric.broadcast(path)
     data = open_data(config)
     architecture = architecture_of(config.model)
     torch.manual_seed(config.seed)
     model = architecture.build(len(data.classes), config.recipe.dropout, config.recipe.drop_path)
-    weights = load_weights(model, architecture, config.weights, head_start=config.recipe.head_start)
+    with fabric.rank_zero_first(local=True):  # a download happens once on a machine
+        weights = load_weights(model, architecture, config.weights, head_start=config.recipe.head_start)
+    if ranks() > 1 and fabric.device.type == "cuda":
+        model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # statistics over the whole batch, as with one rank
     loaded = frozenset(weights.loaded)
     say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
     say(weights.summary())
     frozen = freeze(model, architecture, config.recipe, loaded)
-    store = open_photos(data.photos(), config.machine, config.photo_side)
+    with fabric.rank_zero_first(local=True):  # and so does decoding
+        store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)
     if config.machine.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -123,14 +135,16 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     plain = make_optimizer(model, architecture, loaded, config.recipe)
     forward, optimizer = fabric.setup(compiled(model, config.machine, fabric.device), plain)
     digest = fingerprint(data, store.digests)
-    path.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(path / CONFIG_FILE, to_toml(config))
-    save_split(path, data, digest)
+    if rank() == 0:
+        path.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(path / CONFIG_FILE, to_toml(config))
+        save_split(path, data, digest)
     return Training(
         config=config,
         path=path,
         data=data,
         store=store,
+        supply=open_supply(config, data, store, fabric),
         fingerprint=digest,
         architecture=architecture,
         fabric=fabric,
@@ -141,13 +155,18 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         optimizer=optimizer,
         base_rates=[float(group["lr"]) for group in plain.param_groups],
         weights=weights,
+        losses=Losses(fabric.device),
+        validation=kept_on(fabric.device),
         position=Position(),
     )
 
 
 def save(training: Training) -> None:
-    """Write the state to resume from."""
+    """Write the state to resume from; all ranks must call it."""
     position = training.position
+    loss_sum, objective_sum = training.losses.sums()
+    if rank():
+        return
     state = TrainState(
         version=1,
         epoch=position.epoch,
@@ -156,10 +175,8 @@ def save(training: Training) -> None:
         ema=training.ema.module.state_dict() if training.ema else {},
         best=training.best,
         optimizer=training.optimizer.state_dict(),
-        random=torch.get_rng_state(),
-        cuda_random=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        loss_sum=position.loss_sum,
-        objective_sum=position.objective_sum,
+        loss_sum=loss_sum,
+        objective_sum=objective_sum,
         seconds=position.seconds,
         history=json.dumps([record.model_dump() for record in position.history]),
         fingerprint=training.fingerprint,
@@ -183,14 +200,10 @@ def restore(training: Training) -> None:
         training.ema.module.load_state_dict(state["ema"])
     training.best = state.get("best", {})
     training.optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    if torch.cuda.is_available() and state["cuda_random"]:
-        torch.cuda.set_rng_state_all(state["cuda_random"])
+    training.losses.restart(state["loss_sum"], state["objective_sum"])
     training.position = Position(
         epoch=state["epoch"],
         step=state["step"],
-        loss_sum=state["loss_sum"],
-        objective_sum=state["objective_sum"],
         seconds=state["seconds"],
         history=[Epoch.model_validate(record) for record in json.loads(state["history"])],
     )

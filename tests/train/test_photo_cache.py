@@ -17,12 +17,11 @@ import torch
 from safetensors.torch import load_file
 
 from smartbin.errors import DataError
-from smartbin.images import BgrImage, LabelledPhoto, read_image
+from smartbin.images import BgrImage, LabelledPhoto, list_images, read_image
 from tests.conftest import REPOSITORY, draw_photo
 from train import photo_index, reading
 from train.photo_cache import CacheUnusableError, PhotoCache
 from train.photo_map import DamagedMap, MapWriter, PhotoMap
-from train.photos import read_class_folders
 from train.reading import CacheMode, PhotoStore, read_photos
 from train.run import main
 
@@ -36,7 +35,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def listed(photos: Path) -> list[LabelledPhoto]:
-    return read_class_folders(photos)
+    return [LabelledPhoto(path, path.parent.name) for path in list_images(photos)]
 
 
 @pytest.fixture

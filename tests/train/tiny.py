@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +11,17 @@ from torch import Tensor, nn
 from train.architectures import HALF, Architecture, Stage, register
 
 NAME = "tiny"
+GROUPS = "tiny_groups"
+"""The same with group norm, which does not depend on the other photos of a batch."""
 
 
 class TinyNetwork(nn.Module):
     """Two convolutions with batch norm, dropout (so that random states matter), a linear head called fc."""
 
-    def __init__(self, classes: int, dropout: float) -> None:
+    def __init__(self, classes: int, dropout: float, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
         super().__init__()
-        self.front = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
-        self.back = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.front = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), norm(8), nn.ReLU())
+        self.back = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1, bias=False), norm(16), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(16, classes)
 
@@ -32,18 +35,20 @@ def _no_network() -> dict[str, Tensor]:
 
 
 def register_tiny() -> None:
-    register(
-        Architecture(
-            name=NAME,
-            train_size=32,
-            test_size=32,
-            mean=HALF,
-            std=HALF,
-            stages=(Stage("front", ("front",)), Stage("back", ("back",)), Stage("head", ("fc",))),
-            build=lambda classes, dropout, drop_path: TinyNetwork(classes, dropout),
-            download=_no_network,
+    norms: dict[str, Callable[[int], nn.Module]] = {NAME: nn.BatchNorm2d, GROUPS: lambda count: nn.GroupNorm(4, count)}
+    for name, norm in norms.items():
+        register(
+            Architecture(
+                name=name,
+                train_size=32,
+                test_size=32,
+                mean=HALF,
+                std=HALF,
+                stages=(Stage("front", ("front",)), Stage("back", ("back",)), Stage("head", ("fc",))),
+                build=lambda classes, dropout, drop_path, norm=norm: TinyNetwork(classes, dropout, norm),
+                download=_no_network,
+            )
         )
-    )
 
 
 if __name__ == "__main__":
