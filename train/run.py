@@ -6,6 +6,7 @@ python train/run.py --resume runs/RUN
 torchrun --nproc-per-node=4 train/run.py --data garbage
 python train/run.py evaluate RUN --data FOLDER --light 1 0.25
 python train/run.py report RUN
+python train/run.py compare RUN RUN --out FOLDER
 python train/run.py cache clear
 python train/run.py data fetch garbage
 python train/run.py data list
@@ -158,9 +159,16 @@ def _study(arguments: list[str]) -> int:
     return study_command(arguments)
 
 
+def _compare(arguments: list[str]) -> int:
+    from train.compare import compare_command
+
+    return compare_command(arguments)
+
+
 _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate",): _evaluate,
     ("report",): _report,
+    ("compare",): _compare,
     ("cache",): _cache,
     ("data", "fetch"): _data_fetch,
     ("data", "list"): _data_list,
