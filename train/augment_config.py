@@ -38,6 +38,9 @@ class Augment(Section):
     """Red and blue gain go up or down by at most this part."""
     erase: float = Field(default=0.15, ge=0, le=1)
     """Probability that a rectangle (2 to 20 % of the area) is filled with noise."""
+    paste: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a photo gives way to a scene: its item, cut out, alone or with others of its class, on another
+    background. Photos whose item cannot be cut out well stay as they are."""
     photo_side: int = Field(default=0, ge=0)
     """Longest side of a training photo before augmentation, pixels; larger ones are shrunk once, by area averaging.
     0: 640, or more where the smallest crop would otherwise have fewer pixels than the network takes."""

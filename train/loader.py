@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from smartbin.images import BgrImage, LabelledPhoto
 from train.reading import PhotoStore
+from train.scenes import Scenes
 
 Prepare: TypeAlias = Callable[[BgrImage, int], NDArray[np.uint8]]
 """A photo uint8 [H, W, 3] BGR and a seed to a network input uint8 [S, S, 3] RGB."""
@@ -62,13 +63,17 @@ class PhotoSamples(Dataset[Sample]):
     prepare: Prepare
     shrunk: bool = False
     """Photos for training, at most the store's `side` long; all others have all their pixels."""
+    scenes: Scenes | None = None
+    """Takes the place of some photos."""
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, key: SampleKey) -> Sample:
         photo = self.photos[key.photo]
-        image = self.store.training_image(photo.path) if self.shrunk else self.store.image(photo.path)
+        image = None if self.scenes is None else self.scenes.draw(key.photo, key.seed)
+        if image is None:
+            image = self.store.training_image(photo.path) if self.shrunk else self.store.image(photo.path)
         label = self.classes.index(photo.label)
         return Sample(self.prepare(image, key.seed), label)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
@@ -104,17 +105,26 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: i
     images = batch.images.to(fabric.device, non_blocking=True)
     labels = batch.labels.to(fabric.device, non_blocking=True)
     inputs, targets = mix(training.inputs(images), labels)
+    knowledge = training.knowledge
     training.optimizer.zero_grad(set_to_none=True)
     objective = plain = torch.zeros((), device=fabric.device)
     parts = zip(inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True)
     for part_inputs, part_targets in parts:
         share = len(part_inputs) / len(inputs) * weight_of_share(len(inputs), photos)
-        minimised, loss = objectives(training.forward(part_inputs), part_targets, recipe)
+        with nullcontext([]) if knowledge is None else knowledge.watching() as features:
+            outputs = training.forward(part_inputs)
+        minimised, loss = objectives(outputs, part_targets, recipe)
+        if knowledge is not None:
+            with fabric.autocast():
+                answers = knowledge.answers(part_inputs)
+            minimised = minimised + recipe.keep * knowledge.loss(features[0], answers)
         fabric.backward(minimised * share)
         objective, plain = objective + minimised.detach() * share, plain + loss * share
     if recipe.clip_norm:
         fabric.clip_gradients(training.forward, training.optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
     training.optimizer.step()
+    if recipe.pull:
+        training.anchor.pull(training.model, training.optimizer, recipe.pull)
     if training.ema:
         training.ema.update(training.model, step=step + 1)
     training.losses.add(plain, objective)

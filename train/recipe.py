@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from train.section import Section
+
+HeadStart: TypeAlias = Literal["small", "linear", "probe"]
 
 
 class Recipe(Section):
@@ -54,8 +56,9 @@ class Recipe(Section):
     """Alpha of cutmix; 0 is off. With both on, each batch gets one of the two."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout in front of the classifier."""
-    head_start: Literal["small", "linear"] = "small"
-    """What a new classifier starts from: small random weights, or those that torch gives to a linear layer."""
+    head_start: HeadStart = "small"
+    """What a new classifier starts from: small random weights, those that torch gives to a linear layer, or a linear
+    probe of the loaded network, which then needs a smaller head_rate and is undone less."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth, for architectures that have it (EfficientNet)."""
     auxiliary: float = Field(default=0.4, ge=0)
@@ -69,6 +72,13 @@ class Recipe(Section):
     """Frozen parts keep their batch-norm statistics, too; off: these go on following the batches."""
     freeze_bn: bool = False
     """Every batch norm whose weights were loaded is frozen wherever it stands: statistics, scale and shift."""
+
+    pull: float = Field(default=0.0, ge=0)
+    """Pull of trained weights towards the loaded ones (L2-SP), in place of weight decay's towards 0; 0 is off."""
+    keep: float = Field(default=0.0, ge=0)
+    """Weight of a second loss: to go on answering as the loaded network does in its own 1,000 classes; 0 is off."""
+    blend: float = Field(default=0.0, ge=0, lt=1)
+    """Part of the starting weights in what is delivered (WiSE-FT); 0 is off."""
 
     @model_validator(mode="after")
     def _check_freezing(self) -> Recipe:

@@ -153,6 +153,12 @@ def _data_list(arguments: list[str]) -> int:
     return list_data(arguments)
 
 
+def _data_preview(arguments: list[str]) -> int:
+    from train.preview import preview_data
+
+    return preview_data(arguments)
+
+
 def _study(arguments: list[str]) -> int:
     from train.study import study_command  # its imports are not for a plain training run
 
@@ -172,6 +178,7 @@ _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("cache",): _cache,
     ("data", "fetch"): _data_fetch,
     ("data", "list"): _data_list,
+    ("data", "preview"): _data_preview,
     ("study",): _study,
 }
 """First words of the command line to what takes the rest; anything else is a training run."""

@@ -24,6 +24,7 @@ from train.machine_config import Machine
 from train.photos import DataSet
 from train.ranks import share_of
 from train.reading import PhotoStore, estimated_bytes
+from train.scenes import prepare_scenes
 
 _SHARE_OF_DEVICE = 0.4  # of its memory, all of it: what is free now may differ when a run is resumed
 
@@ -48,12 +49,14 @@ class Supply:
 def open_supply(config: TrainConfig, data: DataSet, store: PhotoStore, fabric: Fabric) -> Supply:
     """Choose, and copy the photos to the device if batches are made there; `ConfigError` if that is not possible."""
     augmentation = Augmentation(config.augment, config.train_side, config.brightness)
+    pasted = config.augment.enabled and config.augment.paste > 0
     samples = PhotoSamples(
         data.train,
         data.classes,
         store,
         augmentation if config.augment.enabled else DevicePreparation(config.preprocess),
         shrunk=config.augment.enabled,
+        scenes=prepare_scenes(data.train, store, config.augment.paste) if pasted else None,
     )
     if not _on_device(config, data, store, fabric.device):
         return Supply(samples, None, config.machine)
@@ -74,6 +77,15 @@ def _on_device(config: TrainConfig, data: DataSet, store: PhotoStore, device: to
             "nothing to do on the device", where="machine.augment_on", found="augment.enabled = false",
             fix="--augment-on auto",
         )  # fmt: skip
+    if config.augment.paste:
+        if wish == "device":
+            raise ConfigError(
+                "scenes are made on the CPU only",
+                where="machine.augment_on",
+                found=f"augment.paste = {config.augment.paste:g}",
+                fix="--augment-on auto, or --paste 0",
+            )
+        return False
     if wish == "device":
         return True
     needed = estimated_bytes([photo.path for photo in data.train], store.side)

@@ -17,20 +17,23 @@ from torch import Tensor, nn
 
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
+from train.anchor import Anchor, anchor_of
 from train.architectures import Architecture, architecture_of
 from train.checkpoint import CONFIG_FILE, TrainState, load_state, save_split, save_state
 from train.compiling import compiled
 from train.config import TrainConfig, to_toml
 from train.console import say
 from train.freezing import Frozen, freeze
-from train.inference import normalise
+from train.inference import DevicePreparation, normalise
 from train.kept_batches import KeptBatches, kept_on
-from train.loader import SampleKey, epoch_batches, epoch_keys
+from train.knowledge import Knowledge, knowledge_of
+from train.loader import PhotoSamples, SampleKey, epoch_batches, epoch_keys
 from train.losses import Losses
 from train.machine import describe_device, open_fabric, precision_of, worker_count
 from train.metrics import Epoch
 from train.optimizer import make_optimizer
 from train.photos import DataSet, fingerprint, open_data
+from train.probe import probe_head
 from train.ranks import check_batch, rank, ranks
 from train.reading import PhotoStore, open_photos
 from train.supply import Supply, open_supply
@@ -75,6 +78,8 @@ class Training:
     """Of the batches that are done of the next epoch."""
     validation: KeptBatches
     position: Position
+    anchor: Anchor
+    knowledge: Knowledge | None
     best: dict[str, Tensor] = field(default_factory=dict)
     """Weights of the best epoch so far, if the recipe delivers these."""
 
@@ -130,6 +135,10 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     if config.machine.channels_last:
         model.to(memory_format=torch.channels_last)
     model.to(fabric.device)
+    if config.recipe.head_start == "probe":
+        probe_head(model, architecture, _as_on_device(config, data, store), fabric, worker_count(config.machine))
+    anchor = anchor_of(model, architecture, loaded, with_head=config.recipe.head_start == "probe")
+    knowledge = knowledge_of(model, architecture, config.weights) if config.recipe.keep else None
     decay = config.recipe.ema_decay
     ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
     plain = make_optimizer(model, architecture, loaded, config.recipe)
@@ -158,7 +167,13 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         losses=Losses(fabric.device),
         validation=kept_on(fabric.device),
         position=Position(),
+        anchor=anchor,
+        knowledge=knowledge,
     )
+
+
+def _as_on_device(config: TrainConfig, data: DataSet, store: PhotoStore) -> PhotoSamples:
+    return PhotoSamples(data.train, data.classes, store, DevicePreparation(config.preprocess))
 
 
 def save(training: Training) -> None:

@@ -10,7 +10,6 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.error import URLError
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from smartbin.errors import WeightsError
 from train.networks import Architecture
+from train.recipe import HeadStart
 
 _UNCOUNTED = ("num_batches_tracked",)  # counters of batch norm; files leave them out at will
 DOWNLOADS = ("imagenet", "imagenet_v1")
@@ -49,11 +49,11 @@ class LoadedWeights:
 
 
 def load_weights(
-    model: nn.Module, architecture: Architecture, source: str, *, head_start: Literal["small", "linear"] = "small"
+    model: nn.Module, architecture: Architecture, source: str, *, head_start: HeadStart = "small"
 ) -> LoadedWeights:
     """Put starting weights into `model`: `none`, `imagenet` or `imagenet_v1` (downloads), or the path of a file.
 
-    A new head starts with small weights, or with torch's own for a linear layer.
+    A new head starts with small weights, or with torch's own for a linear layer; a probe is fitted later.
 
     The head is loaded only if its shape fits (a run of ours with as many classes). Raises `WeightsError` when the file
     is missing or damaged, when a shape does not fit, or when hardly any entry is one of this network.
@@ -62,8 +62,7 @@ def load_weights(
     _restart_head(model, architecture, head_start)
     if source == "none":
         return LoadedWeights("none", (), tuple(wanted), (), head_loaded=False)
-    given = _download(architecture, source) if source in DOWNLOADS else _read(Path(source))
-    given = {name: value for name, value in given.items() if not name.endswith(_UNCOUNTED)}
+    given = starting_entries(architecture, source)
     head_fits = all(given[name].shape == wanted[name].shape for name in given if _is_head(name, wanted, architecture))
     usable = {
         name: value for name, value in given.items() if name in wanted and (head_fits or not architecture.is_head(name))
@@ -82,7 +81,13 @@ def load_weights(
     )
 
 
-def _restart_head(model: nn.Module, architecture: Architecture, start: Literal["small", "linear"]) -> None:
+def starting_entries(architecture: Architecture, source: str) -> dict[str, Tensor]:
+    """Everything in a download or a file of weights, less counters; `WeightsError` if it cannot be had."""
+    given = _download(architecture, source) if source in DOWNLOADS else _read(Path(source))
+    return {name: value for name, value in given.items() if not name.endswith(_UNCOUNTED)}
+
+
+def _restart_head(model: nn.Module, architecture: Architecture, start: HeadStart) -> None:
     """Small random weights: timm's own for six classes (up to .41) begin with a loss of 10 instead of 1.8."""
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear) or not architecture.is_head(name):
