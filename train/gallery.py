@@ -1,10 +1,12 @@
-"""Photos that a network got wrong, or was least sure of, as a block of a report."""
+"""Photos with a caption each as a block of a report, such as those that a network got wrong or was least sure of."""
 
 from __future__ import annotations
 
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,12 +23,26 @@ _CELL, _SHOWN, _GAP = (200, 190), (192, 150), 4  # pixels of the sheet
 _LETTERS = 34
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A photo for a gallery. What stands in front of ": " in its caption is the first of two lines on the sheet."""
+
+    path: Path
+    caption: str
+    alt: str
+
+
 def gallery(name: str, shown: Sequence[tuple[LabelledPhoto, PhotoPrediction]]) -> Gallery:
     """The photos with what they are and were taken for; `name`.png holds them all. `ImageError` if one is damaged."""
-    photos = [
-        Photo(_jpeg(_thumbnail(read_image(photo.path))), _alt(photo, prediction), _caption(photo, prediction))
-        for photo, prediction in shown
-    ]
+    return photo_gallery(
+        name,
+        [Shown(photo.path, _caption(photo, prediction), _alt(photo, prediction)) for photo, prediction in shown],
+    )
+
+
+def photo_gallery(name: str, shown: Sequence[Shown]) -> Gallery:
+    """Photos in their order; `name`.png holds them all. `ImageError` if one is damaged."""
+    photos = [Photo(_jpeg(_thumbnail(read_image(photo.path))), photo.alt, photo.caption) for photo in shown]
     return Gallery(name, _sheet(photos), tuple(photos))
 
 

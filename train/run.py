@@ -98,6 +98,12 @@ def _cache(arguments: list[str]) -> int:
     return cache_command(arguments)
 
 
+def _audit(arguments: list[str]) -> int:
+    from train.audit.command import audit_command  # what it needs takes seconds to import
+
+    return audit_command(arguments)
+
+
 def _new(command: TrainCommand) -> tuple[TrainConfig, Path]:
     file = find_config(command.config) if command.config else None
     config = resolve(load_settings(TrainConfig, file, command.overrides))
@@ -180,6 +186,7 @@ _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("data", "list"): _data_list,
     ("data", "preview"): _data_preview,
     ("study",): _study,
+    ("data", "audit"): _audit,
 }
 """First words of the command line to what takes the rest; anything else is a training run."""
 

@@ -7,21 +7,9 @@ import numpy as np
 import pytest
 
 from smartbin.images import BgrImage
+from tests.train.scenes import scene
 from train import duplicates
 from train.duplicates import NEAR_BITS, PhotoHash, group_numbers, near_pairs, photo_hash
-
-
-def scene(seed: int) -> BgrImage:
-    """Blurred shapes on a ground with a gradient, as unlike as photos are: uint8 [192, 256, 3] BGR."""
-    rng = np.random.default_rng(seed)
-    ramp = np.linspace(0, 60, 256)[None, :, None] * rng.uniform(-1, 1) + rng.uniform(90, 170, 3)
-    image = np.broadcast_to(ramp, (192, 256, 3)).clip(0, 255).astype(np.uint8).copy()
-    for _ in range(14):
-        centre = (int(rng.integers(256)), int(rng.integers(192)))
-        axes = (int(rng.integers(8, 60)), int(rng.integers(8, 40)))
-        colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-        cv2.ellipse(image, centre, axes, float(rng.integers(180)), 0, 360, colour, -1)
-    return np.asarray(cv2.GaussianBlur(image, (5, 5), 0), np.uint8)
 
 
 def hashed(image: BgrImage) -> PhotoHash:
