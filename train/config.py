@@ -85,6 +85,8 @@ class TrainConfig(SmartbinSettings):
     """Run directory; default runs/MODEL-DATE-TIME."""
     outsiders: bool = True
     """At the end, measure pictures of other things as well: how many the finished network says "unsure" about."""
+    tensorboard: bool = True
+    """Write figures and pictures for TensorBoard into RUN/tensorboard: `tensorboard --logdir runs` shows them."""
     smoke: bool = False
     """A run of seconds: 1 epoch, 8 photos per class, 64 px. Overrides epochs, limit and sizes."""
     recipe: Recipe = Recipe()

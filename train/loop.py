@@ -6,10 +6,10 @@ In: a `TrainConfig` and a run directory, new or to be resumed. Out: the finished
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,10 +24,14 @@ from train.loader import Batch, PhotoSamples
 from train.machine import seed_step
 from train.metrics import Epoch, score
 from train.objective import objectives
-from train.ranks import any_rank, same_buffers, wait_for_all, weight_of_share
+from train.ranks import any_rank, rank, same_buffers, wait_for_all, weight_of_share
 from train.schedule import rate_factor
 from train.stopping import Stopped, StopWish, stop_on_signals
+from train.timing import StepTimes
 from train.training import Training, restore, save, set_up
+
+if TYPE_CHECKING:
+    from train.event_log import EventLog
 
 Mix: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Inputs [N, 3, S, S] and labels [N] to mixed inputs and targets, [N] or [N, C]."""
@@ -41,13 +45,28 @@ def train(config: TrainConfig, path: Path, *, resume: bool = False) -> None:
     training = set_up(config, path)
     if resume:
         restore(training)
-    with stop_on_signals() as wish:
-        fit(training, wish)
-    finish(training)
+    with event_log(training) as events:
+        with stop_on_signals() as wish:
+            fit(training, wish, events)
+        finish(training)
+        if events is not None:
+            events.pictures(path, training.position.epoch)
     wait_for_all()  # the first rank has written everything now
 
 
-def fit(training: Training, wish: StopWish) -> None:
+@contextmanager
+def event_log(training: Training) -> Iterator[EventLog | None]:
+    """TensorBoard's events of the run; None for other ranks than the first, and where it is switched off."""
+    if not training.config.tensorboard or rank() != 0:
+        yield None
+        return
+    from train.event_log import EventLog  # its imports take a second
+
+    with closing(EventLog(training.path, training.position.history)) as events:
+        yield events
+
+
+def fit(training: Training, wish: StopWish, events: EventLog | None = None) -> None:
     """All epochs that are left: train one, validate, save."""
     epochs, recipe, position = training.config.epochs, training.config.recipe, training.position
     if not position.epoch and not position.step:
@@ -57,6 +76,8 @@ def fit(training: Training, wish: StopWish) -> None:
         photos = train_epoch(training, wish)
         trained_s = time.monotonic() - begun_s
         record = validate(training, trained_s, photos / trained_s)
+        timing = training.times.summary(validation_s=time.monotonic() - begun_s - trained_s)
+        record = record.model_copy(update={"rates": training.rates(), "timing": timing})
         position.history.append(record)
         if recipe.deliver == "best" and best_epoch(position.history) == record.epoch:
             training.best = {name: value.cpu().clone() for name, value in training.average.state_dict().items()}
@@ -66,6 +87,8 @@ def fit(training: Training, wish: StopWish) -> None:
         position.seconds += time.monotonic() - begun_s
         save(training)
         say(_line(record, epochs))
+        if events is not None:
+            events.epoch(record)
     if position.epoch < epochs:
         say(f"stopped early: {recipe.patience} epochs brought nothing better than epoch {best_epoch(position.history)}")
 
@@ -78,9 +101,10 @@ def train_epoch(training: Training, wish: StopWish) -> int:
     training.forward.train()
     training.frozen.rest()
     begun_s, seen = time.monotonic(), 0
+    times = training.times = StepTimes(training.fabric.device)
     with progress(f"epoch {position.epoch + 1}/{config.epochs}", len(batches)) as advance:
         advance(position.step, "")
-        for batch in training.supply.load(batches[position.step :]):
+        for batch in times.waiting(training.supply.load(batches[position.step :])):
             photos = len(batches[position.step])
             train_step(training, batch, mix, len(batches), photos)
             seen += photos
@@ -96,6 +120,8 @@ def train_epoch(training: Training, wish: StopWish) -> int:
 def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: int) -> None:
     """Forward, backward, one step of optimizer and moving average; `photos` are in the whole batch, of all ranks."""
     recipe, position, fabric = training.config.recipe, training.position, training.fabric
+    times = training.times
+    times.begin(len(batch.labels))
     seed_step(fabric.device, training.config.seed, position.epoch, position.step)
     step = position.epoch * steps + position.step
     total = training.config.epochs * steps
@@ -105,6 +131,7 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: i
     images = batch.images.to(fabric.device, non_blocking=True)
     labels = batch.labels.to(fabric.device, non_blocking=True)
     inputs, targets = mix(training.inputs(images), labels)
+    times.lap("input")
     knowledge = training.knowledge
     training.optimizer.zero_grad(set_to_none=True)
     objective = plain = torch.zeros((), device=fabric.device)
@@ -118,7 +145,9 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: i
             with fabric.autocast():
                 answers = knowledge.answers(part_inputs)
             minimised = minimised + recipe.keep * knowledge.loss(features[0], answers)
+        times.lap("forward")
         fabric.backward(minimised * share)
+        times.lap("backward")
         objective, plain = objective + minimised.detach() * share, plain + loss * share
     if recipe.clip_norm:
         fabric.clip_gradients(training.forward, training.optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
@@ -127,6 +156,8 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: i
         training.anchor.pull(training.model, training.optimizer, recipe.pull)
     if training.ema:
         training.ema.update(training.model, step=step + 1)
+    times.lap("optimizer")
+    times.end()
     training.losses.add(plain, objective)
     position.step += 1
 

@@ -48,6 +48,39 @@ class SourceScore(_Record):
     score: Score
 
 
+class GroupRate(_Record):
+    """Learning rate of a group of parameters."""
+
+    name: str
+    rate: float
+
+
+class Timing(_Record):
+    """Where the time of an epoch's training steps went: milliseconds a photo, mean over the measured steps."""
+
+    waiting_ms: float
+    """Until the next batch was there."""
+    input_ms: float
+    """Copy to the device, normalisation, mixing."""
+    forward_ms: float
+    backward_ms: float
+    optimizer_ms: float
+    """With gradient clipping and the moving average."""
+    measured_photos: int
+    validation_s: float
+    """Scoring the validation photos, seconds an epoch."""
+
+    def parts(self) -> dict[str, float]:
+        """Milliseconds a photo by name, in the order in which they happen."""
+        return {
+            "waiting for data": self.waiting_ms,
+            "input": self.input_ms,
+            "forward": self.forward_ms,
+            "backward": self.backward_ms,
+            "optimizer": self.optimizer_ms,
+        }
+
+
 class Epoch(_Record):
     """One epoch. Losses are mean cross-entropies a photo, without label smoothing."""
 
@@ -68,6 +101,9 @@ class Epoch(_Record):
     seconds: float
     images_per_second: float
     """Training only, loading included."""
+    rates: list[GroupRate] = []
+    """Of every group of parameters in the last step; empty in records of version 0.1."""
+    timing: Timing | None = None
 
 
 class Delivery(_Record):

@@ -23,7 +23,10 @@ def make_optimizer(
         stage_decay=recipe.stage_decay,
         weight_decay=recipe.weight_decay,
     )
-    entries = [{"params": group.parameters, "lr": group.rate, "weight_decay": group.weight_decay} for group in groups]
+    entries = [
+        {"params": group.parameters, "lr": group.rate, "weight_decay": group.weight_decay, "name": group.name}
+        for group in groups
+    ]
     if recipe.optimizer == "adam":
         return torch.optim.Adam(entries)
     if recipe.optimizer == "sgd":

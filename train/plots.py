@@ -28,10 +28,25 @@ def draw_curves(metrics: RunMetrics) -> Figure:
     raw = [record.raw_val_accuracy for record in history]
     _line(accuracies, history, raw, "accuracy, plain weights", "", alpha=0.45, linestyle="--")
     _finish(accuracies, history, "Validation (moving average of the weights)", rising=True)
-    _line(rates, history, [record.rate for record in history], "head", "o")
-    rates.set_ylim(bottom=0)
-    _finish(rates, history, "Learning rate at the end of the epoch")
+    _draw_rates(rates, history)
     return figure
+
+
+def _draw_rates(axes: Axes, history: Sequence[Epoch]) -> None:
+    """A line a group of parameters; groups that always share their rate share a line. Older runs kept the highest."""
+    by_rates: dict[tuple[float, ...], list[str]] = {}
+    names = [group.name for group in history[-1].rates]
+    if all([group.name for group in record.rates] == names for record in history):
+        for place, name in enumerate(names):
+            values = tuple(record.rates[place].rate for record in history)
+            by_rates.setdefault(values, []).append(name)
+    if not by_rates:
+        by_rates[tuple(record.rate for record in history)] = ["highest"]
+    axes.set_yscale("log")
+    for number, (values, group) in enumerate(sorted(by_rates.items(), reverse=True)):
+        label = group[0] if len(group) == 1 else f"{group[0]} and {len(group) - 1} more"
+        _line(axes, history, values, label, "o", alpha=max(0.3, 1 - 0.12 * number))
+    _finish(axes, history, "Learning rate at the end of the epoch")
 
 
 def _line(

@@ -18,7 +18,7 @@ from train.gallery import gallery
 from train.metrics import Score
 from train.predictions import PhotoPrediction, read_predictions
 from train.report_doubt import doubt_sections
-from train.report_training import loss_section, provenance_section
+from train.report_training import loss_section, provenance_section, speed_section
 
 REPORT_FILE, PAGE_FILE = "report.md", "report.html"
 _SHOWN_MISTAKES, _SHOWN_DOUBTS = 24, 6
@@ -48,7 +48,10 @@ def build_report(path: Path, data: Sequence[str] | Path | None = None) -> tuple[
         sections += doubt_sections(outputs, findings)
     if run.metrics.history:
         sections.append(loss_section(run))
-    sections += [*_photo_sections(run, predictions, data), provenance_section(run)]
+    sections += _photo_sections(run, predictions, data)
+    if (speed := speed_section(run)) is not None:
+        sections.append(speed)
+    sections.append(provenance_section(run))
     notes = run.split.notes
     if outputs is None:
         notes = (*notes, "this run was made before logits were kept: nothing on calibration and rejection")

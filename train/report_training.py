@@ -13,6 +13,7 @@ from train.document import Block, Facts, Section, Table, Text
 from train.figure_files import picture
 from train.plots import draw_curves
 from train.sources import PARTS
+from train.timing import EVERY
 
 
 def loss_section(run: TrainedRun) -> Section:
@@ -65,6 +66,45 @@ def _epochs_table(run: TrainedRun) -> Table:
     )
     columns = ("epoch", "training loss", "validation loss", "accuracy", "macro F1", "plain weights", "rate", "seconds")
     return Table("Every epoch", columns, rows, folded=True)
+
+
+def speed_section(run: TrainedRun) -> Section | None:
+    """Where the time of a training step went; None for runs that did not measure it."""
+    timings = [record.timing for record in run.metrics.history if record.timing is not None]
+    if not timings:
+        return None
+    photos = sum(timing.measured_photos for timing in timings)
+    parts = {
+        name: sum(timing.parts()[name] * timing.measured_photos for timing in timings) / photos
+        for name in timings[0].parts()
+    }
+    total = sum(parts.values())
+    rows = tuple((name, f"{part:.3f}", f"{part / max(total, 1e-12):.1%}") for name, part in parts.items())
+    validation_s = sum(timing.validation_s for timing in timings) / len(timings)
+    speeds = [record.images_per_second for record in run.metrics.history]
+    epochs = [record.seconds for record in run.metrics.history]
+    heat = tuple((0.0, part / max(total, 1e-12)) for part in parts.values())
+    return Section(
+        "Speed",
+        (
+            Text(
+                f"{sum(speeds) / len(speeds):.1f} training photos a second, {sum(epochs) / len(epochs):.1f} s an epoch "
+                f"for training and {validation_s:.1f} s for validation, on {run.metrics.device} in "
+                f"{run.metrics.precision}. Waiting for data took {rows[0][2]} of a step."
+            ),
+            Table(
+                "Where a training step's time went, mean over the epochs",
+                ("", "milliseconds a photo", "part of the step"),
+                (*rows, ("together", f"{total:.3f}", "100.0%")),
+                (*heat, (0.0, 0.0)),
+            ),
+            Text(
+                f"Measured on {photos} photos. On a GPU the parts after the waiting are the device's own times, of "
+                f"every {EVERY}th step; waiting is what the CPU saw, and the GPU may have been at work meanwhile.",
+                quiet=True,
+            ),
+        ),
+    )
 
 
 def provenance_section(run: TrainedRun) -> Section:

@@ -30,13 +30,14 @@ from train.knowledge import Knowledge, knowledge_of
 from train.loader import PhotoSamples, SampleKey, epoch_batches, epoch_keys
 from train.losses import Losses
 from train.machine import describe_device, open_fabric, precision_of, worker_count
-from train.metrics import Epoch
+from train.metrics import Epoch, GroupRate
 from train.optimizer import make_optimizer
 from train.photos import DataSet, fingerprint, open_data
 from train.probe import probe_head
 from train.ranks import check_batch, rank, ranks
 from train.reading import PhotoStore, open_photos
 from train.supply import Supply, open_supply
+from train.timing import StepTimes
 from train.weights import LoadedWeights, load_weights
 
 
@@ -82,6 +83,8 @@ class Training:
     knowledge: Knowledge | None
     best: dict[str, Tensor] = field(default_factory=dict)
     """Weights of the best epoch so far, if the recipe delivers these."""
+    times: StepTimes = field(default_factory=lambda: StepTimes(torch.device("cpu")))
+    """Of the epoch under way."""
 
     @property
     def average(self) -> nn.Module:
@@ -97,6 +100,14 @@ class Training:
     def evaluation_workers(self) -> int:
         """Loader processes for scoring: none for decoded photos, since a resize takes a millisecond."""
         return 0 if self.store.cached is not None else worker_count(self.config.machine)
+
+    def rates(self) -> list[GroupRate]:
+        """Learning rate of every group of parameters, as it is now."""
+        groups = self.optimizer.param_groups
+        return [
+            GroupRate(name=str(group.get("name", number)), rate=float(group["lr"]))
+            for number, group in enumerate(groups)
+        ]
 
     def inputs(self, images: Tensor) -> Tensor:
         """Images uint8 [N, S, S, 3] RGB as what the network takes, in the memory format that the machine wants."""

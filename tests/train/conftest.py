@@ -26,6 +26,7 @@ FLAGS = (
     "--batch",
     "8",
     "--no-outsiders",
+    "--no-tensorboard",
 )
 
 
