@@ -34,7 +34,7 @@ def refused(fetch: Fetch, site: Site, tmp_path: Path) -> Callable[[str, bytes], 
 
     def run(name: str, archive: bytes) -> str:
         error = fetch(name, "--url", site.put("archive", archive), code=1)
-        assert files_below(tmp_path) == {}
+        assert list(files_below(tmp_path)) == []
         return error
 
     return run
