@@ -37,6 +37,8 @@ class Served:
     """False: ranges are served without looking at If-Range."""
     length: bool = True
     """False: without Content-Length; the end of the connection is the end of the file."""
+    piece: int = 0
+    """A range is answered with at most that many bytes; 0: with all."""
     plan: deque[Fault] = field(default_factory=deque)
 
 
@@ -101,17 +103,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes */{len(served.body)}")
             self.end_headers()
             return b""
+        end = min(len(served.body), start + served.piece) if start and served.piece else len(served.body)
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(served.body) - 1}/{len(served.body)}")
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(served.body)}")
         if served.length:
-            self.send_header("Content-Length", str(len(served.body) - start))
+            self.send_header("Content-Length", str(end - start))
         for name, value in (("ETag", served.etag), ("Last-Modified", served.last_modified)):
             if value:
                 self.send_header(name, value)
         self.send_header("Content-Type", served.content_type)
         self.end_headers()
-        return served.body[start:]
+        return served.body[start:end]
 
     def _first_byte(self, served: Served) -> int:
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))

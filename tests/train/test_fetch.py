@@ -220,6 +220,10 @@ def test_too_little_disk_space(fetch: Fetch, site: Site, data: Path, monkeypatch
     assert "1.0 MB free" in error
     assert "--to FOLDER" in error
     assert not data.exists()
+    archive = data.parent / "a.zip"
+    archive.write_bytes(trashnet_zip())
+    assert "1.0 MB free" in fetch("garbage", "--file", str(archive), code=1)
+    assert not data.exists()
 
 
 def test_full_disk_keeps_the_archive_for_the_next_try(

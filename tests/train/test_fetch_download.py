@@ -137,6 +137,14 @@ def test_page_instead_of_an_archive(fetch: Fetch, site: Site, data: Path, body: 
     assert not data.exists()
 
 
+def test_server_that_gives_a_piece_at_a_time(fetch: Fetch, site: Site, data: Path, waits: list[float]) -> None:
+    url = site.put("a.zip", _ARCHIVE, Fault(sent=_HALF), piece=(len(_ARCHIVE) - _HALF + 1) // 2)
+    assert "the connection ended after" in fetch("garbage", "--url", url, "--attempts", "2", code=1)
+    assert _HALF < kept(data) < len(_ARCHIVE)
+    fetch("garbage", "--url", url)
+    assert len(site.requests) == 3
+
+
 def test_server_without_ranges_starts_over(fetch: Fetch, site: Site) -> None:
     url = site.put("a.zip", _ARCHIVE, Fault(sent=_HALF), ranges=False)
     fetch("garbage", "--url", url, code=1)
@@ -148,7 +156,8 @@ def test_server_without_ranges_starts_over(fetch: Fetch, site: Site) -> None:
 def test_file_that_changed_between_tries_is_not_spliced(
     fetch: Fetch, site: Site, waits: list[float], obedient: bool
 ) -> None:
-    url = site.put("a.zip", trashnet_zip({"old/old.jpg": bytes(len(_ARCHIVE))}), Fault(sent=_HALF))
+    old = _ARCHIVE[:4] + bytes(len(_ARCHIVE) - 4)  # of the same size
+    url = site.put("a.zip", old, Fault(sent=_HALF))
     fetch("garbage", "--url", url, code=1)
     site.put("a.zip", _ARCHIVE, etag='"two"', if_range=obedient)
     fetch("garbage", "--url", url, "--attempts", "2", "--sha256", _HASH)
