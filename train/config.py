@@ -63,6 +63,9 @@ class TrainConfig(SmartbinSettings):
     """Part of each class for the test in a seeded split."""
     min_photos: int = Field(default=10, ge=3)
     """A class with fewer photos is an error."""
+    review: Literal["off", "on"] = "off"
+    """on: training photos that were found to be wrongly labelled, or copies of validation or test photos, are left out
+    (`train/reviews`). Off by default: figures stay comparable with others' on the published split."""
     limit: int = Field(default=0, ge=0)
     """At most this many photos per class, part and source, for quick runs; 0: all."""
     model: str = "efficientnet_lite0"

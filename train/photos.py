@@ -15,6 +15,7 @@ from pathlib import Path
 from smartbin.errors import DataError
 from smartbin.images import LabelledPhoto
 from train.config import TrainConfig
+from train.review import apply_review
 from train.sources import PARTS, Found, Part, Source, check_folders_hold_photos, open_sources
 from train.splits import limit_parts, split_sources
 
@@ -73,6 +74,8 @@ def open_data(config: TrainConfig) -> DataSet:
     found, classes = open_sources(config.data, config.data_root, config.classes)
     _check_counts(found, classes, config.min_photos)
     split = split_sources(found, config)
+    if config.review == "on":
+        split = apply_review(found, split)
     if config.limit:
         split = limit_parts(found, split, config.limit)
     data = DataSet(
