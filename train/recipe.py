@@ -74,11 +74,12 @@ class Recipe(Section):
     """Every batch norm whose weights were loaded is frozen wherever it stands: statistics, scale and shift."""
 
     pull: float = Field(default=0.0, ge=0)
-    """Pull of trained weights towards the loaded ones (L2-SP), in place of weight decay's towards 0; 0 is off."""
+    """Pull of trained weights towards the loaded ones (L2-SP), beside weight decay's towards 0; 0 is off."""
     keep: float = Field(default=0.0, ge=0)
     """Weight of a second loss: to go on answering as the loaded network does in its own 1,000 classes; 0 is off."""
     blend: float = Field(default=0.0, ge=0, lt=1)
-    """Part of the starting weights in what is delivered (WiSE-FT); 0 is off."""
+    """Part of the starting weights in what is delivered (WiSE-FT); 0 is off. A finished run delivers another blend
+    with `--resume RUN --blend PART`."""
 
     @model_validator(mode="after")
     def _check_freezing(self) -> Recipe:

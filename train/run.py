@@ -37,7 +37,8 @@ from train.ranks import end_ranks, rank, ranks
 from train.report import REPORT_FILE, write_report
 from train.stopping import Stopped
 
-_CHANGEABLE = ("data", "data_root", "machine.")  # by a resumed run: nothing of it changes the result
+# By a resumed run: nothing of it changes how the network is trained. The blend is taken anew whenever a run finishes.
+_CHANGEABLE = ("data", "data_root", "machine.", "recipe.blend")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,7 +131,7 @@ def _resumed(command: TrainCommand) -> tuple[TrainConfig, Path]:
             "a resumed run keeps its settings",
             where="the command line",
             found=", ".join(fixed),
-            expected="no setting besides data, data_root and those of the machine",
+            expected="no setting besides data, data_root, blend and those of the machine",
             fix="start a new run with --out",
         )
     return load_settings(TrainConfig, file, command.overrides), path

@@ -125,6 +125,19 @@ def test_blend_delivers_a_point_between_start_and_end(train_tiny: Callable[..., 
     assert torch.equal(load_state(blended)["ema"]["back.0.weight"], ended["back.0.weight"])
     assert load_run(blended).validation.photos == 6
 
+    assert main(["--resume", str(whole), "--blend", "0.25"]) == 0  # a finished run, blended afterwards
+    assert_same_weights(whole, blended)
+    assert main(["--resume", str(whole), "--blend", "0"]) == 0
+    assert all(torch.equal(value, ended[name]) for name, value in weights_of(whole).items())
+
+
+def test_nothing_else_of_the_recipe_changes_on_resume(
+    train_tiny: Callable[..., Path], start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train_tiny("--weights", start, name="run")
+    assert main(["--resume", str(run), "--pull", "3"]) == 2
+    assert "a resumed run keeps its settings" in capsys.readouterr().err
+
 
 @pytest.mark.parametrize("stop_after", [2, 6], ids=["in the first epoch", "at the very end"])
 def test_run_that_keeps_knowledge_resumes_exactly(
