@@ -112,7 +112,8 @@ class TrainState(TypedDict):
     history: str
     fingerprint: str
     best: dict[str, Tensor]
-    """Absent in checkpoints of version 0.1."""
+    teachers: str
+    """SHA-256 of the teachers' weights. Like `best` absent in checkpoints of version 0.1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,13 @@ class TrainConfig(SmartbinSettings):
     """The device crops a photo to at most this aspect ratio, then stretches it to the square; 1: a square crop."""
     crop: float = Field(default=1.0, gt=0.1, le=1)
     """Central part of each side that the device keeps."""
+    plain_train_photos: int = Field(default=256, ge=0)
+    """Training photos whose loss without augmentation is logged after each epoch, beside that of the validation photos;
+    always the same ones; 0: none."""
+    loss_parts: bool = True
+    """At the end, measure on these photos what augmentation, dropout, batch statistics and averaging do to the loss."""
+    teacher: Annotated[tuple[str, ...], NoDecode] = ()
+    """One or more finished runs with the same classes, whose answers the network learns as well."""
     out: Path | None = None
     """Run directory; default runs/MODEL-DATE-TIME."""
     outsiders: bool = True
@@ -97,9 +104,9 @@ class TrainConfig(SmartbinSettings):
     brightness: BrightnessSettings = BrightnessSettings()
     machine: Machine = Machine()
 
-    @field_validator("data", mode="before")
+    @field_validator("data", "teacher", mode="before")
     @classmethod
-    def _read_data(cls, value: object) -> object:
+    def _read_names(cls, value: object) -> object:
         """A single name may stand without a list; in the environment several stand in a JSON list."""
         if not isinstance(value, str):
             return value
@@ -159,6 +166,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     """The configuration with `smoke` spelled out and absolute paths, so that it means the same anywhere."""
     paths = {
         "data": tuple(item if item in NAMED_SETS else str(Path(item).resolve()) for item in config.data),
+        "teacher": tuple(str(Path(run).resolve()) for run in config.teacher),
         "data_root": config.data_root.resolve(),
         "weights": config.weights if config.weights in ("none", *DOWNLOADS) else str(Path(config.weights).resolve()),
     }

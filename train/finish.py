@@ -13,6 +13,7 @@ from train.checkpoint import METRICS_FILE, ModelRecord, save_model
 from train.config import REPOSITORY
 from train.delivery import describe_delivery
 from train.final_scores import score_everything
+from train.loss_parts import measure_loss_parts
 from train.machine import describe_device, precision_of
 from train.metrics import Delivery, RunMetrics, score, score_sources
 from train.outputs import RunOutputs, save_outputs
@@ -51,8 +52,9 @@ def finish(training: Training) -> RunMetrics:
         device=describe_device(training.fabric.device),
         precision=precision_of(training.fabric),
         delivery=_delivery(training),
+        loss_parts=measure_loss_parts(training) if rank() == 0 else None,
         software=_software(),
-        starting_weights=training.weights.summary(),
+        starting_weights=_origin(training),
     )
     if rank() == 0:
         _write(training, metrics, outputs)
@@ -68,6 +70,12 @@ def _write(training: Training, metrics: RunMetrics, outputs: RunOutputs) -> None
     save_outputs(training.path, outputs)
     save_model(training.path, training.average.state_dict(), _record(training))
     write_report(training.path)
+
+
+def _origin(training: Training) -> str:
+    """Where the weights come from: what was loaded, and whose answers were learnt."""
+    names = training.teachers.names if training.teachers else ()
+    return training.weights.summary() + (f"; distilled from {', '.join(names)}" if names else "")
 
 
 def _delivery(training: Training) -> Delivery:

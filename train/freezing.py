@@ -22,13 +22,13 @@ class Frozen:
 
     entries: frozenset[str]
     """State-dict entries of the front that is not trained, children without weights included by their names."""
-    resting: tuple[nn.Module, ...]
-    """Modules that stay in evaluation mode while the rest trains: their batch norms keep their statistics."""
+    resting: tuple[str, ...]
+    """Paths of modules that stay in evaluation mode while the rest trains: their batch norms keep their statistics."""
 
-    def rest(self) -> None:
-        """Put them in evaluation mode; call it after `train()`."""
-        for module in self.resting:
-            module.eval()
+    def rest(self, model: nn.Module) -> None:
+        """Put them in evaluation mode, in the network or in a copy of it; call it after `train()`."""
+        for path in self.resting:
+            model.get_submodule(path).eval()
 
 
 def freeze(model: nn.Module, architecture: Architecture, recipe: Recipe, loaded: frozenset[str]) -> Frozen:
@@ -40,10 +40,10 @@ def freeze(model: nn.Module, architecture: Architecture, recipe: Recipe, loaded:
     for name, parameter in model.named_parameters():
         if front.holds(name):
             parameter.requires_grad_(False)
-    resting = []
+    resting: list[str] = []
     if recipe.frozen_statistics:
         modules = dict(model.named_modules())
-        resting = [modules[prefix] for prefix in front.prefixes if prefix in modules]  # else a lone parameter
+        resting = [prefix for prefix in front.prefixes if prefix in modules]  # else a lone parameter
     if recipe.freeze_bn:
         resting += _freeze_batch_norms(model, loaded)
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -72,14 +72,14 @@ def _front(model: nn.Module, architecture: Architecture, recipe: Recipe) -> tupl
     return tuple(children[: recipe.freeze])
 
 
-def _freeze_batch_norms(model: nn.Module, loaded: frozenset[str]) -> list[nn.Module]:
+def _freeze_batch_norms(model: nn.Module, loaded: frozenset[str]) -> list[str]:
     """Freeze the batch norms that were loaded, scale and shift included; those that start random have to learn."""
-    found: list[nn.Module] = []
+    found: list[str] = []
     for path, module in model.named_modules():
         names = [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
         if isinstance(module, _BatchNorm) and names and loaded.issuperset(names):
             module.requires_grad_(False)
-            found.append(module)
+            found.append(path)
     return found
 
 

@@ -6,23 +6,26 @@ In: a `TrainConfig` and a run directory, new or to be resumed. Out: the finished
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from smartbin.images import LabelledPhoto
 from train.config import TrainConfig
 from train.console import progress, say
 from train.delivery import best_epoch, has_stopped_early
 from train.finish import finish
 from train.inference import DevicePreparation, classify
+from train.kept_batches import KeptBatches
 from train.loader import Batch, PhotoSamples
+from train.loss_parts import chosen_photos
 from train.machine import seed_step
-from train.metrics import Epoch, score
+from train.metrics import Epoch, Score, score
 from train.objective import objectives
 from train.ranks import any_rank, rank, same_buffers, wait_for_all, weight_of_share
 from train.schedule import rate_factor
@@ -99,7 +102,7 @@ def train_epoch(training: Training, wish: StopWish) -> int:
     batches = training.batches(position.epoch)
     mix = _mixing(config, len(training.data.classes))
     training.forward.train()
-    training.frozen.rest()
+    training.frozen.rest(training.model)
     begun_s, seen = time.monotonic(), 0
     times = training.times = StepTimes(training.fabric.device)
     with progress(f"epoch {position.epoch + 1}/{config.epochs}", len(batches)) as advance:
@@ -132,19 +135,12 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: i
     labels = batch.labels.to(fabric.device, non_blocking=True)
     inputs, targets = mix(training.inputs(images), labels)
     times.lap("input")
-    knowledge = training.knowledge
     training.optimizer.zero_grad(set_to_none=True)
     objective = plain = torch.zeros((), device=fabric.device)
     parts = zip(inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True)
     for part_inputs, part_targets in parts:
         share = len(part_inputs) / len(inputs) * weight_of_share(len(inputs), photos)
-        with nullcontext([]) if knowledge is None else knowledge.watching() as features:
-            outputs = training.forward(part_inputs)
-        minimised, loss = objectives(outputs, part_targets, recipe)
-        if knowledge is not None:
-            with fabric.autocast():
-                answers = knowledge.answers(part_inputs)
-            minimised = minimised + recipe.keep * knowledge.loss(features[0], answers)
+        minimised, loss = _objectives(training, part_inputs, part_targets)
         times.lap("forward")
         fabric.backward(minimised * share)
         times.lap("backward")
@@ -162,30 +158,31 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: i
     position.step += 1
 
 
+def _objectives(training: Training, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward: what is minimised and the plain loss, with all that the network is taught besides the labels."""
+    recipe, knowledge = training.config.recipe, training.knowledge
+    with nullcontext([]) if knowledge is None else knowledge.watching() as features:
+        outputs = training.forward(inputs)
+    soft = training.teachers.soft_targets(inputs) if training.teachers else None
+    minimised, loss = objectives(outputs, targets, recipe, soft)
+    if knowledge is not None:
+        with training.fabric.autocast():
+            answers = knowledge.answers(inputs)
+        minimised = minimised + recipe.keep * knowledge.loss(features[0], answers)
+    return minimised, loss
+
+
 def validate(training: Training, seconds: float, images_per_second: float, first: int = 0) -> Epoch:
     """Score the validation photos (only `first`, if given) with the moving average and with the plain weights."""
     position, data, config = training.position, training.data, training.config
     loss_sum, objective_sum = training.losses.sums()
     same_buffers(training.model, training.average)
-    photos = data.val[:first] if first else data.val
-    samples = PhotoSamples(photos, data.classes, training.store, DevicePreparation(config.preprocess))
     scored = [training.average] if training.average is training.model else [training.average, training.model]
-    scores = [
-        score(
-            classify(
-                model,
-                training.architecture,
-                samples,
-                training.fabric,
-                workers=training.evaluation_workers,
-                title="validating",
-                kept=None if first else training.validation,
-            ),
-            data.classes,
-        )
-        for model in scored
-    ]
+    photos, kept = (data.val[:first], None) if first else (data.val, training.validation)
+    scores = [_score(training, model, photos, kept) for model in scored]
     average, raw = scores[0], scores[-1]
+    chosen = chosen_photos(data.train, config.plain_train_photos, config.seed)
+    plain_train = _score(training, training.average, chosen, None) if chosen and not first else None
     return Epoch(
         epoch=position.epoch + 1,
         train_loss=loss_sum / max(1, position.step),
@@ -199,7 +196,24 @@ def validate(training: Training, seconds: float, images_per_second: float, first
         rate=max(group["lr"] for group in training.optimizer.param_groups),
         seconds=seconds,
         images_per_second=images_per_second,
+        plain_train_loss=plain_train.loss if plain_train else None,
     )
+
+
+def _score(training: Training, model: nn.Module, photos: Sequence[LabelledPhoto], kept: KeptBatches | None) -> Score:
+    """Score photos through the device preprocessing at the precision of training; `kept` are those of earlier times."""
+    prepare = DevicePreparation(training.config.preprocess)
+    samples = PhotoSamples(photos, training.data.classes, training.store, prepare)
+    outputs = classify(
+        model,
+        training.architecture,
+        samples,
+        training.fabric,
+        workers=training.evaluation_workers,
+        title="validating",
+        kept=kept,
+    )
+    return score(outputs, training.data.classes)
 
 
 def _mixing(config: TrainConfig, classes: int) -> Mix:
@@ -215,8 +229,9 @@ def _mixing(config: TrainConfig, classes: int) -> Mix:
 
 
 def _line(record: Epoch, epochs: int) -> str:
+    plain = "" if record.plain_train_loss is None else f" (not augmented {record.plain_train_loss:.3f})"
     return (
-        f"epoch {record.epoch:3d}/{epochs}  train loss {record.train_loss:.3f}  val loss {record.val_loss:.3f}  "
+        f"epoch {record.epoch:3d}/{epochs}  train loss {record.train_loss:.3f}{plain}  val loss {record.val_loss:.3f}  "
         f"val accuracy {record.val_accuracy:.4f} (plain weights {record.raw_val_accuracy:.4f})  "
         f"macro F1 {record.val_macro_f1:.4f}  {record.images_per_second:.1f} photos/s  {record.seconds:.0f} s"
     )

@@ -104,6 +104,29 @@ class Epoch(_Record):
     rates: list[GroupRate] = []
     """Of every group of parameters in the last step; empty in records of version 0.1."""
     timing: Timing | None = None
+    plain_train_loss: float | None = None
+    """Of some training photos, always the same ones, scored as the validation photos are: without augmentation, in
+    evaluation mode, with the weights that `val_loss` is of. None if that is switched off."""
+
+
+class LossParts(_Record):
+    """Mean cross-entropies of the delivered weights on the same training photos, with one cause of a higher loss each.
+
+    `plain` is scored as validation photos are. Then alone: augmentation; dropout with stochastic depth; statistics of
+    the batch instead of the running ones. Then the last two together, and everything. Frozen parts stay in evaluation
+    mode, as they do in training; there is no label smoothing or mixing. The last two figures are those of the plain
+    weights where an average is delivered: the difference from `plain` and `augmented_training` is what averaging does.
+    """
+
+    photos: int
+    plain: float
+    augmented: float
+    dropout: float
+    batch_statistics: float
+    training: float
+    augmented_training: float
+    not_averaged: float | None
+    not_averaged_training: float | None
 
 
 class Delivery(_Record):
@@ -147,6 +170,8 @@ class RunMetrics(_Record):
     precision: str
     delivery: Delivery | None = None
     """None in records of version 0.1: the moving average of the last epoch."""
+    loss_parts: LossParts | None = None
+    """None if switched off."""
     software: str = ""
     starting_weights: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -20,6 +21,9 @@ def draw_curves(metrics: RunMetrics) -> Figure:
     losses, accuracies, rates = figure.subplots(1, 3)
     _line(losses, history, [record.train_loss for record in history], "training, augmented", "o")
     _line(losses, history, [record.val_loss for record in history], "validation", "s")
+    plain = [math.nan if record.plain_train_loss is None else record.plain_train_loss for record in history]
+    if not all(map(math.isnan, plain)):
+        _line(losses, history, plain, "training, not augmented", "^")
     losses.axhline(metrics.train.loss, label="training at the end, not augmented", color="C2", linestyle=":")
     losses.set_ylim(bottom=0)
     _finish(losses, history, "Loss (cross-entropy a photo)")

@@ -63,6 +63,10 @@ class Recipe(Section):
     """Stochastic depth, for architectures that have it (EfficientNet)."""
     auxiliary: float = Field(default=0.4, ge=0)
     """Weight of InceptionV3's auxiliary loss."""
+    distill_weight: float = Field(default=0.5, ge=0, le=1)
+    """Part of the objective that is the teachers' answers, where there are teachers; the rest is the labels."""
+    distill_temperature: float = Field(default=2.0, gt=0)
+    """Both sides' logits are divided by it: a higher one shows more of what a teacher thinks of the other classes."""
     freeze_until: str = ""
     """Name of the first stage that is trained; those in front of it are frozen."""
     freeze: int = Field(default=0, ge=0)

@@ -38,7 +38,7 @@ from train.report import REPORT_FILE, write_report
 from train.stopping import Stopped
 
 # By a resumed run: nothing of it changes how the network is trained. The blend is taken anew whenever a run finishes.
-_CHANGEABLE = ("data", "data_root", "machine.", "recipe.blend")
+_CHANGEABLE = ("data", "data_root", "teacher", "machine.", "recipe.blend")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,7 +131,7 @@ def _resumed(command: TrainCommand) -> tuple[TrainConfig, Path]:
             "a resumed run keeps its settings",
             where="the command line",
             found=", ".join(fixed),
-            expected="no setting besides data, data_root, blend and those of the machine",
+            expected="no setting besides data, data_root, teacher, blend and those of the machine",
             fix="start a new run with --out",
         )
     return load_settings(TrainConfig, file, command.overrides), path

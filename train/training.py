@@ -23,6 +23,7 @@ from train.checkpoint import CONFIG_FILE, TrainState, load_state, save_split, sa
 from train.compiling import compiled
 from train.config import TrainConfig, to_toml
 from train.console import say
+from train.distillation import Teachers, open_teachers
 from train.freezing import Frozen, freeze
 from train.inference import DevicePreparation, normalise
 from train.kept_batches import KeptBatches, kept_on
@@ -78,6 +79,7 @@ class Training:
     losses: Losses
     """Of the batches that are done of the next epoch."""
     validation: KeptBatches
+    teachers: Teachers | None
     position: Position
     anchor: Anchor
     knowledge: Knowledge | None
@@ -154,6 +156,9 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
     plain = make_optimizer(model, architecture, loaded, config.recipe)
     forward, optimizer = fabric.setup(compiled(model, config.machine, fabric.device), plain)
+    teachers = open_teachers(
+        config.teacher, data.classes, architecture, fabric, temperature=config.recipe.distill_temperature
+    )
     digest = fingerprint(data, store.digests)
     if rank() == 0:
         path.mkdir(parents=True, exist_ok=True)
@@ -177,6 +182,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         weights=weights,
         losses=Losses(fabric.device),
         validation=kept_on(fabric.device),
+        teachers=teachers,
         position=Position(),
         anchor=anchor,
         knowledge=knowledge,
@@ -200,6 +206,7 @@ def save(training: Training) -> None:
         model=training.model.state_dict(),
         ema=training.ema.module.state_dict() if training.ema else {},
         best=training.best,
+        teachers=training.teachers.digest if training.teachers else "",
         optimizer=training.optimizer.state_dict(),
         loss_sum=loss_sum,
         objective_sum=objective_sum,
@@ -220,6 +227,12 @@ def restore(training: Training) -> None:
             found=training.fingerprint[:12],
             expected=state["fingerprint"][:12],
             fix="restore them, or start a new run",
+        )
+    if training.teachers and state.get("teachers", "") != training.teachers.digest:
+        raise CheckpointError(
+            "a teacher has changed since this run began",
+            where=", ".join(training.config.teacher),
+            fix="restore its run directory, or start a new run",
         )
     training.model.load_state_dict(state["model"])
     if training.ema:
