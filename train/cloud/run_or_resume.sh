@@ -15,6 +15,7 @@
 #   TRAIN         what trains, after the interpreter (train/run.py of this checkout)
 #   SMARTBIN_DATA where named data sets lie; also for a run that goes on, so that the folder may be another one
 set -euo pipefail
+shopt -s inherit_errexit
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 run=${1:?usage: run_or_resume.sh RUN_DIRECTORY [flags of train/run.py]}
@@ -62,13 +63,11 @@ bring_from_mirror() {
 }
 
 processes() {
-  if [ -n "${PROCESSES:-}" ]; then
-    echo "$PROCESSES"
-  elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
-    nvidia-smi -L | grep -c '^GPU'
-  else
-    echo 1
+  local gpus=0
+  if command -v nvidia-smi >/dev/null; then
+    gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true) # none, or a driver that does not run: one process
   fi
+  echo "${PROCESSES:-$((gpus > 1 ? gpus : 1))}"
 }
 
 stop_copier() {
@@ -84,6 +83,7 @@ pass_on() {
 }
 
 rm -rf "$run.part"
+mkdir -p "$(dirname "$run")"
 bring_from_mirror
 if [ -e "$run/.finished" ]; then
   say "$run is finished already"
