@@ -58,8 +58,8 @@ def test_review_leaves_out_training_photos_only(garbage: Path) -> None:
     assert "plastic441.jpg" in names(on, "train")  # looked at and kept
     assert off.val == on.val
     assert off.test == on.test
-    assert len(off.train) - len(on.train) == len(gone) == 10
-    assert any("10 training photos left out" in note for note in on.notes)
+    assert len(off.train) - len(on.train) == len(gone) == 11
+    assert any("11 training photos left out" in note for note in on.notes)
     assert TrainConfig(data=("garbage",)).review == "off"
 
 

@@ -54,7 +54,7 @@ def draw_spreads(matrix: NDArray[np.float64], values: NDArray[np.str_], names: S
         axes.boxplot(
             [column[values == name] for name in shown],
             orientation="horizontal",
-            tick_labels=list(shown),
+            manage_ticks=False,  # each panel would add its own to the shared ones
             whis=(5, 95),
             widths=0.6,
             patch_artist=True,
@@ -66,7 +66,8 @@ def draw_spreads(matrix: NDArray[np.float64], values: NDArray[np.str_], names: S
         )
         axes.set_title(f"{statistic}: {_wrapped(_TITLES[statistic])}", fontsize=8.5)
         axes.grid(axis="y", visible=False)
-    panels[0].invert_yaxis()
+    panels[0].set_yticks(range(1, len(shown) + 1), shown)
+    panels[0].set_ylim(len(shown) + 0.5, 0.5)
     return figure
 
 

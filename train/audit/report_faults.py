@@ -127,7 +127,7 @@ def _labels(audit: Audit, paths: Mapping[str, Path], shown: int) -> Section:
         title = _listed("Labels that the probabilities contradict, the worst first", check.suspects)
         blocks.append(Table(title, columns, rows, folded=len(rows) > 12))
         chosen = [
-            _shown(paths, entry.name, "", f"{entry.suggested}? {entry.confidence:.0%}, {entry.part}")
+            _shown(paths, entry.name, "", f"{entry.label}→{entry.suggested}? {entry.confidence:.0%} {entry.part}")
             for entry in check.suspects[:shown]
         ]
         blocks.append(photo_gallery("labels", chosen))
