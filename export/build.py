@@ -30,6 +30,7 @@ from export.quantisation import (
     run_logits,
 )
 from export.torch_graph import export_network
+from export.unfamiliar import add_distance, feature_space_of
 from export.validate import Measured, measure, metric
 from smartbin.bundle import (
     MANIFEST_FILE,
@@ -79,6 +80,8 @@ class ExportOptions:
     measure: tuple[Path, ...] = ()
     force: bool = False
     methods: tuple[RangeMethod, ...] = RANGE_METHODS
+    unfamiliar: float = 0.0
+    """Weight of the feature distance in the energy; 0 leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,9 @@ class _Export:
         notes = {"name": self.options.name, "version": self.options.version, "classes": ",".join(run.classes)}
         model = self.folder / MODEL_FILE
         self.steps.probabilities(graph, model, temperature=temperature, notes=notes)
+        if self.options.unfamiliar:
+            self.report("energy: with the distance from the training photos")
+            add_distance(model, model, feature_space_of(run), self.options.unfamiliar)
         draft = self._draft(temperature, quantised)
         classifier = OrtClassifier.open(Bundle(self.folder, Manifest(**dict(draft), files={})), device="cpu")
         try:
@@ -173,7 +179,9 @@ class _Export:
             *(metric(other.title, "exported", other.answers) for other in others),
         )
         draft = draft.model_copy(update={"thresholds": thresholds, "parity": parity, "metrics": metrics})
-        facts = CardFacts(draft, measured, others, model.stat().st_size, run.mean, run.std)
+        facts = CardFacts(
+            draft, measured, others, model.stat().st_size, run.mean, run.std, unfamiliar=self.options.unfamiliar
+        )
         bundle = write_bundle(self.options.out, model=model, card=write_card(facts), draft=draft)
         return Exported(bundle, parity, reference, measured, others, quantised)
 

@@ -57,6 +57,8 @@ class CardFacts:
     size_bytes: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    unfamiliar: float = 0.0
+    """Weight of the feature distance in the energy; 0 where it is not part of it."""
 
 
 def write_card(facts: CardFacts) -> str:
@@ -151,6 +153,7 @@ def _rejection(facts: CardFacts) -> list[str]:
         "chosen on the validation photos to keep 95 % of them. "
         f"Temperature {draft.temperature:.3f}, fitted on the same photos, where the expected calibration error is then "
         f"{facts.validation.calibration_error:.3f}.",
+        *(_distance(facts.unfamiliar) if facts.unfamiliar else ()),
         "",
         "| photos of | accepted | accuracy of the accepted | calibration error |",
         "| --- | --- | --- | --- |",
@@ -161,6 +164,13 @@ def _rejection(facts: CardFacts) -> list[str]:
         accuracy = f"{right[accepted].mean():.3f}" if accepted.any() else "–"
         lines.append(f"| {item.title} | {accepted.mean():.3f} | {accuracy} | {item.calibration_error:.3f} |")
     return lines
+
+
+def _distance(weight: float) -> list[str]:
+    return [
+        f"The energy holds {weight:g} times the distance from the training photos in the network's features: it "
+        "holds back more of what it has never seen, other places included."
+    ]
 
 
 def _parity(facts: CardFacts) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import logging
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -74,6 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--limit", type=_positive, metavar="N", help="use at most N photos of each set, to try things out"
     )
+    parser.add_argument(
+        "--unfamiliar",
+        type=_weight,
+        default=0.0,
+        metavar="WEIGHT",
+        help="add WEIGHT times the distance from the training photos, in the network's features, to the energy: holds "
+        "back far more of other things, and of items in new places (default: 0, off; 10 and 20 were measured)",
+    )
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there; no gate is ever skipped")
     return parser
 
@@ -82,6 +91,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, but got {text}")
+    return value
+
+
+def _weight(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, but got {text}")
     return value
 
 
@@ -114,6 +130,7 @@ def _options(arguments: argparse.Namespace, run: TrainedRun, precision: Precisio
         limit=arguments.limit,
         measure=tuple(arguments.measure),
         force=arguments.force,
+        unfamiliar=arguments.unfamiliar,
     )
 
 

@@ -203,23 +203,23 @@ def comparison_document(rows: Sequence[RunRow], differing: Sequence[str]) -> Doc
 
 def _results_table(rows: Sequence[RunRow]) -> Table:
     columns = (
-        "run", "model", "data", "split", "validation photos", "accuracy", "95 % interval", "macro F1", "test accuracy",
-        "calibration error", "other things held back", "by feature distance",
+        "run", "accuracy", "95 % interval", "macro F1", "calibration error", "other things held back",
+        "by feature distance", "test accuracy", "model", "data", "split", "validation photos",
     )  # fmt: skip
     cells = tuple(
         (
             row.run,
+            f"{row.accuracy:.4f}",
+            f"{row.interval_low:.4f} – {row.interval_high:.4f}",
+            f"{row.macro_f1:.4f}",
+            _or_dash(row.calibration_error, "{:.3f}"),
+            _or_dash(row.caught, "{:.1%}"),
+            _or_dash(row.caught_by_distance, "{:.1%}"),
+            _or_dash(row.test_accuracy, "{:.4f}"),
             row.model,
             row.data,
             row.split,
             str(row.photos),
-            f"{row.accuracy:.4f}",
-            f"{row.interval_low:.4f} – {row.interval_high:.4f}",
-            f"{row.macro_f1:.4f}",
-            _or_dash(row.test_accuracy, "{:.4f}"),
-            _or_dash(row.calibration_error, "{:.3f}"),
-            _or_dash(row.caught, "{:.1%}"),
-            _or_dash(row.caught_by_distance, "{:.1%}"),
         )
         for row in rows
     )
@@ -255,10 +255,10 @@ def _or_dash(value: float | None, form: str) -> str:
 
 def draw_accuracies(rows: Sequence[RunRow]) -> Figure:
     """Accuracy with its interval and macro F1, a line a run, the first on top."""
-    figure = Figure(figsize=(8.2, 1.3 + 0.42 * len(rows)))
+    figure = Figure(figsize=(8.2, 1.5 + 0.42 * len(rows)))
     longest = max(len(row.run) for row in rows)
     figure.subplots_adjust(left=min(0.5, 0.04 + 0.0085 * longest), right=0.98, bottom=0.55 / figure.get_figheight(),
-                           top=1 - 0.1 / figure.get_figheight())  # fmt: skip
+                           top=1 - 0.35 / figure.get_figheight())  # fmt: skip
     axes = figure.subplots()
     places = range(len(rows))
     accuracies = [row.accuracy for row in rows]
@@ -271,5 +271,5 @@ def draw_accuracies(rows: Sequence[RunRow]) -> Figure:
     axes.set_yticks(places, [row.run for row in rows], parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("validation photos")
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, frameon=False)
     return figure

@@ -12,7 +12,7 @@ from train.outputs import OutsiderOutputs, RunOutputs
 from train.outsiders import missing_pictures
 from train.plots_doubt import draw_coverage, draw_reliability, draw_scores
 from train.rejection import KEEP, ScoreCatch, doubt_of, threshold_that_keeps
-from train.reliability import BINS, FOLDS
+from train.reliability import BINS
 
 _COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
@@ -39,7 +39,7 @@ def _confidence(findings: Findings) -> Section:
             Text(
                 f"One temperature, {found.temperature:.3f}, fitted on the validation photos, brings the expected "
                 f"calibration error from {found.before:.3f} to {found.crossfitted:.3f}. That figure is cross-fitted: "
-                f"fitted on {FOLDS - 1} fifths of the photos, measured on the remaining fifth, all fifths together; "
+                "fitted on four fifths of the photos, measured on the remaining fifth, all fifths together; "
                 f"the folds' temperatures were {temperatures}. On the very photos that it was fitted on it is "
                 f"{found.fitted:.3f}."
             ),
@@ -125,7 +125,7 @@ def _outsiders(outputs: RunOutputs, others: OutsiderOutputs, findings: Findings)
             f"They are views of {len(set(others.originals))} originals only; the intervals draw whole originals anew. "
             "Each way of rejecting has the threshold, or thresholds, that keep 95 % of the validation photos. "
             "Feature distance: how far the picture's features, scaled to length 1, lie outside the principal "
-            "directions of the training photos. A bundle does not use it.",
+            "directions of the training photos. A bundle uses it only if it was exported with --unfamiliar.",
             quiet=True,
         ),
     ]
