@@ -80,6 +80,8 @@ def epoch_scalars(record: Epoch) -> dict[str, float]:
         "speed/training photos a second": record.images_per_second,
         "rate/highest": record.rate,
     }
+    if record.plain_train_loss is not None:
+        scalars["loss/training, not augmented"] = record.plain_train_loss
     for group in record.rates:
         scalars[f"rate/{group.name}"] = group.rate
     if (timing := record.timing) is not None:

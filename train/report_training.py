@@ -11,6 +11,7 @@ from smartbin.errors import CheckpointError
 from train.checkpoint import CONFIG_FILE, TrainedRun
 from train.document import Block, Facts, Section, Table, Text
 from train.figure_files import picture
+from train.metrics import LossParts
 from train.plots import draw_curves
 from train.sources import PARTS
 from train.timing import EVERY
@@ -36,6 +37,7 @@ def loss_section(run: TrainedRun) -> Section:
                 f"{plain - validation:+.4f} are the difference between training and validation photos on equal terms."
             ),
             Table("Loss (cross-entropy a photo)", ("", "loss"), rows),
+            *(_causes(metrics.loss_parts) if metrics.loss_parts else ()),
             picture(
                 "curves",
                 lambda: draw_curves(metrics),
@@ -50,11 +52,46 @@ def loss_section(run: TrainedRun) -> Section:
     )
 
 
+def _causes(parts: LossParts) -> tuple[Block, ...]:
+    """What makes the loss of a training step higher than that of the same photos in evaluation: cause by cause."""
+    causes = {
+        "augmentation": parts.augmented,
+        "dropout and stochastic depth": parts.dropout,
+        "batch norm by the batch instead of the running statistics": parts.batch_statistics,
+    }
+    if parts.not_averaged is not None:
+        causes["the plain weights instead of their moving average"] = parts.not_averaged
+    rows = [(f"{name}, alone", f"{loss:.4f}", f"{loss - parts.plain:+.4f}") for name, loss in causes.items()]
+    together = parts.augmented_training if parts.not_averaged_training is None else parts.not_averaged_training
+    largest = max(causes, key=lambda name: causes[name])
+    text = (
+        f"What a training step sees, taken apart on the same {parts.photos} training photos with the final weights: "
+        f"everything together adds {together - parts.plain:+.4f} to the plain {parts.plain:.4f}, and the largest "
+        f"single cause is {largest} ({causes[largest] - parts.plain:+.4f})."
+    )
+    if together <= parts.plain:
+        text = (
+            f"On the same {parts.photos} training photos, with the final weights, what a training step does to them "
+            f"makes their loss no higher ({together:.4f} against {parts.plain:.4f})."
+        )
+    table = Table(
+        "Causes of a higher training loss, each alone",
+        ("", "loss", "difference"),
+        (
+            ("as validation photos are scored", f"{parts.plain:.4f}", "–"),
+            *rows,
+            ("everything together, as in training", f"{together:.4f}", f"{together - parts.plain:+.4f}"),
+        ),
+    )
+    return Text(text), table
+
+
 def _epochs_table(run: TrainedRun) -> Table:
     rows = tuple(
         (
             str(record.epoch),
             f"{record.train_loss:.4f}",
+            "–" if record.plain_train_loss is None else f"{record.plain_train_loss:.4f}",
             f"{record.val_loss:.4f}",
             f"{record.val_accuracy:.4f}",
             f"{record.val_macro_f1:.4f}",
@@ -64,7 +101,17 @@ def _epochs_table(run: TrainedRun) -> Table:
         )
         for record in run.metrics.history
     )
-    columns = ("epoch", "training loss", "validation loss", "accuracy", "macro F1", "plain weights", "rate", "seconds")
+    columns = (
+        "epoch",
+        "training loss",
+        "not augmented",
+        "validation loss",
+        "accuracy",
+        "macro F1",
+        "plain weights",
+        "rate",
+        "seconds",
+    )
     return Table("Every epoch", columns, rows, folded=True)
 
 

@@ -202,3 +202,24 @@ def test_outputs_with_a_pickle_are_refused(copy: Path) -> None:
 )
 def test_markdown_is_escaped(text: str, escaped: str) -> None:
     assert escape(text) == escaped
+
+
+def test_causes_of_a_higher_training_loss_are_named(copy: Path) -> None:
+    """Planted figures: of three causes the page names the largest, with its difference from the plain loss."""
+    metrics = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    metrics["loss_parts"] = {
+        "photos": 12, "plain": 0.25, "augmented": 0.75, "dropout": 0.375, "batch_statistics": 0.25, "training": 0.375,
+        "augmented_training": 0.875, "not_averaged": None, "not_averaged_training": None,
+    }  # fmt: skip
+    (copy / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    write_report(copy)
+    text = Page((copy / "report.html").read_text(encoding="utf-8")).text
+    assert "everything together adds +0.6250 to the plain 0.2500" in text
+    assert "the largest single cause is augmentation (+0.5000)" in text
+    assert "moving average, alone" not in text
+    metrics["loss_parts"] |= {"not_averaged": 0.875, "not_averaged_training": 1.25}
+    (copy / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    write_report(copy)
+    text = Page((copy / "report.html").read_text(encoding="utf-8")).text
+    assert "cause is the plain weights instead of their moving average (+0.6250)" in text
+    assert "everything together adds +1.0000" in text
