@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from smartbin.images import LabelledPhoto, read_image
 from smartbin.preprocess import PreprocessSpec, stack_inputs, to_input
 from train.architectures import ARCHITECTURES, Architecture, Stage
-from train.checkpoint import METRICS_FILE, SPLIT_FILE, ModelRecord, SourceRecord, SplitRecord, save_model
+from train.checkpoint import METRICS_FILE, ModelRecord, save_model
 from train.metrics import Outputs, RunMetrics, score
+from train.split_record import SPLIT_FILE, SourceRecord, SplitRecord
 
 CLASSES = ("glass", "metal", "paper")
 COLOURS_BGR = {"glass": (190, 110, 60), "metal": (60, 180, 110), "paper": (70, 90, 200)}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypedDict, TypeVar, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -29,13 +29,14 @@ from smartbin.preprocess import PreprocessSpec
 from train.architectures import Triple, architecture_of
 from train.metrics import RunMetrics, Score
 from train.photos import DataSet
-from train.sources import PARTS, Part
+from train.sources import Part
+from train.split_record import SPLIT_FILE, SplitRecord, record_split
+from train.splits import RecordedSplit
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "checkpoint.pt"
 CONFIG_FILE = "config.toml"
 METRICS_FILE = "metrics.json"
-SPLIT_FILE = "split.json"
 _METADATA_KEY = "smartbin"
 _STATE_VERSION = 1
 
@@ -60,41 +61,6 @@ class ModelRecord(_Record):
     data: str
     data_fingerprint: str
     git_commit: str | None
-
-
-class SourceRecord(_Record):
-    """A source of photos: its name, where it was, and the class of each of its folders."""
-
-    name: str
-    root: Path
-    labels: dict[str, str]
-
-
-class SplitRecord(_Record):
-    """Which photo was in which part; photos are named `source/folder/file`."""
-
-    name: str
-    sources: tuple[SourceRecord, ...]
-    split: str
-    classes: tuple[str, ...]
-    fingerprint: str
-    notes: tuple[str, ...]
-    parts: dict[Part, tuple[str, ...]]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_first_form(cls, value: object) -> object:
-        """Records of version 0.1 had one `root`, and photos without a source."""
-        if not isinstance(value, dict) or "root" not in value or "sources" in value:
-            return value
-        name = value["name"]
-        source = {"name": name, "root": value["root"], "labels": {label: label for label in value["classes"]}}
-        parts = {part: [f"{name}/{photo}" for photo in photos] for part, photos in value["parts"].items()}
-        return {key: held for key, held in value.items() if key != "root"} | {"sources": [source], "parts": parts}
-
-    def source_names(self, part: Part) -> list[str]:
-        """Source of each photo of a part, in their order."""
-        return [name.split("/", 1)[0] for name in self.parts[part]]
 
 
 class TrainState(TypedDict):
@@ -191,48 +157,16 @@ class TrainedRun:
         `data`: a folder for a run on one source; for a run on several `NAME=FOLDER` for each that moved.
         Raises `CheckpointError` if a photo is not there any more or a folder is of no source.
         """
-        roots = self._roots(data)
-        photos = self.listed(part, data)
+        photos = self.split.listed(part, data)
         if gone := [photo for photo in photos if not photo.path.is_file()]:
-            several = len(roots) > 1
+            roots = self.split.roots(data)
             raise CheckpointError(
                 f"photos of the run's {part} part are gone",
                 where=", ".join(str(root) for root in roots.values()),
                 found=f"{len(gone)} of {len(photos)} absent, such as {gone[0].path.name}",
-                fix=f"give the folder that holds them now: --data {'NAME=FOLDER' if several else 'FOLDER'}",
+                fix=f"give the folder that holds them now: --data {'NAME=FOLDER' if len(roots) > 1 else 'FOLDER'}",
             )
         return photos
-
-    def listed(self, part: Part, data: Sequence[str] | Path | None = None) -> list[LabelledPhoto]:
-        """As `photos`, whether the files are there or not."""
-        roots = self._roots(data)
-        labels = {
-            (source.name, folder): label for source in self.split.sources for folder, label in source.labels.items()
-        }
-        photos = []
-        for entry in self.split.parts[part]:
-            name, folder, file = entry.split("/", 2)
-            photos.append(LabelledPhoto(roots[name] / folder / file, labels[name, folder]))
-        return photos
-
-    def _roots(self, data: Sequence[str] | Path | None) -> dict[str, Path]:
-        """Folder of each source, by its name."""
-        roots = {source.name: source.root for source in self.split.sources}
-        given = [str(data)] if isinstance(data, (str, Path)) else list(data or ())
-        for item in given:
-            name, equals, folder = item.partition("=")
-            if not (equals and name in roots):
-                name, folder = next(iter(roots)), item
-                if len(roots) > 1:
-                    raise CheckpointError(
-                        "this run has several sources of photos",
-                        where=self.path,
-                        found=f"--data {item}",
-                        expected=", ".join(f"{source}=FOLDER" for source in roots),
-                        fix="say whose folder it is",
-                    )
-            roots[name] = Path(folder)
-        return {name: root.resolve() for name, root in roots.items()}
 
     def build_model(self) -> nn.Module:
         """The trained network in eval mode: normalised float32 [N, 3, S, S] to logits [N, C].
@@ -282,19 +216,15 @@ def save_model(path: Path, weights: Mapping[str, Tensor], record: ModelRecord) -
 
 def save_split(path: Path, data: DataSet, fingerprint: str) -> None:
     """Write `split.json` into the run directory `path`."""
-    parts = {part: tuple(data.name_of(photo) for photo in data.part(part)) for part in PARTS}
-    record = SplitRecord(
-        name=data.name,
-        sources=tuple(
-            SourceRecord(name=source.name, root=source.root, labels=dict(source.labels)) for source in data.sources
-        ),
-        split=data.split,
-        classes=data.classes,
-        fingerprint=fingerprint,
-        notes=data.notes,
-        parts=parts,
-    )
+    record = record_split(data, fingerprint)
     write_text_atomic(path / SPLIT_FILE, record.model_dump_json(indent=1) + "\n")
+
+
+def begun_split(path: Path) -> RecordedSplit | None:
+    """The split that the run in `path` began with; None if there is none yet."""
+    if not (path / SPLIT_FILE).is_file():
+        return None
+    return read_record(path / SPLIT_FILE, SplitRecord).recorded()
 
 
 def save_state(path: Path, state: TrainState) -> None:

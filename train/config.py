@@ -54,9 +54,16 @@ class TrainConfig(SmartbinSettings):
     classes: str = "auto"
     """auto: the garbage data set's six where a folder has one of these names, else the folder's own; any: whatever
     folders there are; or names with commas. A folder that is not among them is an error."""
-    split: Literal["auto", "published", "seeded"] = "auto"
+    split: Literal["auto", "published", "seeded", "grouped"] = "auto"
     """published: the data set's own (garbage: all parts; recycle: its test part); seeded: stratified, from the seed;
-    auto: published where the names fit."""
+    grouped: seeded, but photos of one object stay in one part; auto: published where the names fit, else seeded."""
+    group_weights: str = "imagenet"
+    """For a grouped split: weights of the EfficientNet-Lite0 that sees which photos show one object: imagenet
+    (download) or a file."""
+    folds: int = Field(default=0, ge=0)
+    """k-fold: cut all photos of a seeded or grouped split into as many folds, one for validation; 0: no folds."""
+    fold: int = Field(default=0, ge=0)
+    """Which fold is for validation, from 0 on."""
     val_part: float = Field(default=0.15, gt=0, lt=0.5)
     """Part of each class for validation in a seeded split."""
     test_part: float = Field(default=0.15, ge=0, lt=0.5)
@@ -113,6 +120,16 @@ class TrainConfig(SmartbinSettings):
         return json.loads(value) if value.startswith("[") else (value,)
 
     @model_validator(mode="after")
+    def _check_folds(self) -> TrainConfig:
+        if self.folds == 1:
+            raise ValueError("folds must be 0, or 2 and more, but is 1")
+        if self.folds and self.split not in ("seeded", "grouped"):
+            raise ValueError(f"with folds, split must be seeded or grouped, but is {self.split!r}")
+        if self.fold >= max(1, self.folds):
+            raise ValueError(f"fold must be below folds ({self.folds}), but is {self.fold}")
+        return self
+
+    @model_validator(mode="after")
     def _check_model(self) -> TrainConfig:
         try:
             architecture = architecture_of(self.model)
@@ -165,10 +182,11 @@ def find_config(given: Path) -> Path:
 def resolve(config: TrainConfig) -> TrainConfig:
     """The configuration with `smoke` spelled out and absolute paths, so that it means the same anywhere."""
     paths = {
+        "group_weights": _whole_path(config.group_weights),
         "data": tuple(item if item in NAMED_SETS else str(Path(item).resolve()) for item in config.data),
         "teacher": tuple(str(Path(run).resolve()) for run in config.teacher),
         "data_root": config.data_root.resolve(),
-        "weights": config.weights if config.weights in ("none", *DOWNLOADS) else str(Path(config.weights).resolve()),
+        "weights": _whole_path(config.weights),
     }
     config = config.model_copy(update=paths)
     if not config.smoke:
@@ -182,6 +200,10 @@ def resolve(config: TrainConfig) -> TrainConfig:
     }
     recipe = config.recipe.model_copy(update={"batch": min(config.recipe.batch, 8)})
     return config.model_copy(update={**tiny, "recipe": recipe})
+
+
+def _whole_path(weights: str) -> str:
+    return weights if weights in ("none", *DOWNLOADS) else str(Path(weights).resolve())
 
 
 def to_toml(config: TrainConfig) -> str:

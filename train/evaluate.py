@@ -90,7 +90,7 @@ def evaluate(
     model = run.build_model().to(fabric.device)
     levels = [_level(run, model, photos, sources, store, light, fabric, machine) for light in conditions]
     title = ", ".join(item if item in NAMED_SETS else str(Path(item).resolve()) for item in data) or own
-    seen = {photo.path for photo in run.listed("train")}
+    seen = {photo.path for photo in run.split.listed("train")}
     trained_on = sum(photo.path in seen for photo in photos)
     evaluation = Evaluation(data=title, trained_on=trained_on, levels=levels)
     if trained_on:

@@ -17,7 +17,7 @@ from smartbin.images import LabelledPhoto
 from train.config import TrainConfig
 from train.review import apply_review
 from train.sources import PARTS, Found, Part, Source, check_folders_hold_photos, open_sources
-from train.splits import limit_parts, split_sources
+from train.splits import RecordedSplit, limit_parts, recorded_split, split_sources
 
 __all__ = ["PARTS", "DataSet", "Part", "Source", "data_name", "fingerprint", "open_data"]
 
@@ -69,15 +69,21 @@ class DataSet:
         raise KeyError(photo.path)
 
 
-def open_data(config: TrainConfig) -> DataSet:
-    """Find the photos, check folders and counts, split; no photo is opened. `DataError` says what does not fit."""
+def open_data(config: TrainConfig, recorded: RecordedSplit | None = None) -> DataSet:
+    """Find the photos, check folders and counts, split; photos are opened for a grouped split only.
+
+    A resumed run passes the split that it recorded: it stays, even where the grouping would come out otherwise.
+    `DataError` says what does not fit.
+    """
     found, classes = open_sources(config.data, config.data_root, config.classes)
     _check_counts(found, classes, config.min_photos)
-    split = split_sources(found, config)
-    if config.review == "on":
-        split = apply_review(found, split)
-    if config.limit:
-        split = limit_parts(found, split, config.limit)
+    split = recorded_split(found, recorded) if recorded else None
+    if split is None:
+        split = split_sources(found, config)
+        if config.review == "on":
+            split = apply_review(found, split)
+        if config.limit:
+            split = limit_parts(found, split, config.limit)
     data = DataSet(
         name=data_name([one.source.name for one in found]),
         sources=tuple(one.source for one in found),

@@ -178,6 +178,18 @@ def _compare(arguments: list[str]) -> int:
     return compare_command(arguments)
 
 
+def _data_groups(arguments: list[str]) -> int:
+    from train.groups_command import groups_command
+
+    return groups_command(arguments)
+
+
+def _folds(arguments: list[str]) -> int:
+    from train.folds import folds_command
+
+    return folds_command(arguments)
+
+
 _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("evaluate",): _evaluate,
     ("report",): _report,
@@ -186,6 +198,8 @@ _COMMANDS: Mapping[tuple[str, ...], Callable[[list[str]], int]] = {
     ("data", "fetch"): _data_fetch,
     ("data", "list"): _data_list,
     ("data", "preview"): _data_preview,
+    ("data", "groups"): _data_groups,
+    ("folds",): _folds,
     ("study",): _study,
     ("data", "audit"): _audit,
 }

@@ -36,7 +36,7 @@ NAMED_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 GARBAGE_PHOTOS = 2527
 """Photos of the whole garbage data set; recycle-small has as many."""
 
-_SPLITS = Path(__file__).parent / "splits"
+_PUBLISHED = Path(__file__).parent / "published"
 _RECYCLE_NAME = re.compile(r"(train|test)-\d+\.\w+")
 
 
@@ -142,7 +142,7 @@ def class_folders(root: Path) -> list[str]:
 @lru_cache(maxsize=3)
 def published_names(part: Part) -> frozenset[str]:
     """File names of a part of the published garbage split."""
-    return frozenset((_SPLITS / f"garbage_{part}.txt").read_text(encoding="utf-8").split())
+    return frozenset((_PUBLISHED / f"garbage_{part}.txt").read_text(encoding="utf-8").split())
 
 
 def rank(seed: int | str, key: str) -> str:

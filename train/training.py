@@ -19,7 +19,7 @@ from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
 from train.anchor import Anchor, anchor_of
 from train.architectures import Architecture, architecture_of
-from train.checkpoint import CONFIG_FILE, TrainState, load_state, save_split, save_state
+from train.checkpoint import CONFIG_FILE, TrainState, begun_split, load_state, save_split, save_state
 from train.compiling import compiled
 from train.config import TrainConfig, to_toml
 from train.console import say
@@ -130,7 +130,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     fabric = open_fabric(config.machine)
     check_batch(config.recipe.batch)
     path = fabric.broadcast(path)
-    data = open_data(config)
+    data = open_data(config, begun_split(path))
     architecture = architecture_of(config.model)
     torch.manual_seed(config.seed)
     model = architecture.build(len(data.classes), config.recipe.dropout, config.recipe.drop_path)

@@ -15,11 +15,12 @@ from smartbin.errors import CheckpointError, ConfigError, DataError
 from tests.train.conftest import FLAGS
 from tests.train.sets import write_garbage, write_recycle
 from train import sources
-from train.checkpoint import SPLIT_FILE, load_run
+from train.checkpoint import load_run
 from train.config import TrainConfig, resolve
 from train.photos import DataSet, open_data
 from train.run import main
 from train.sources import PARTS, published_names
+from train.split_record import SPLIT_FILE
 
 
 @pytest.fixture
