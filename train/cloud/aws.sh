@@ -39,7 +39,7 @@ deploy() {
 upload_source() {
   local commit state
   commit=$(git -C "$here" rev-parse HEAD)
-  state=$(git -C "$here" stash create)
+  state=$(git -C "$here" -c user.name=smartbin -c user.email=smartbin@localhost stash create)
   git -C "$here/../.." archive --format=tar.gz "${state:-HEAD}" |
     aws s3 cp --only-show-errors - "s3://$1/source/$2.tar.gz"
   echo "$commit${state:++}"

@@ -102,7 +102,7 @@ source_code() {
 packages() {
   "${as_trainer[@]}" python3.12 -m venv "$root/env"
   (cd "$root/source" &&
-    "${as_trainer[@]}" "$root/env/bin/python" -m pip install --quiet --constraint constraints.txt '.[train]')
+    "${as_trainer[@]}" "$root/env/bin/python" -m pip install --quiet --constraint constraints.txt '.[train,data]')
   "${as_trainer[@]}" "$root/env/bin/python" -c "import torch; assert torch.cuda.is_available(), 'torch sees no GPU'"
 }
 

@@ -83,6 +83,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_one_run_from_start_to_fetch(aws: Server) -> None:
     """moto starts an instance that does nothing; what it would leave in the bucket is put there by hand."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("the history of this checkout is not here, and aws.sh sends the commit")
     done = aws.run("start", "lite0", "--model", "resnet50", "--epochs", "3", DATA="garbage data/mine", HOURS="2")
     assert done.returncode == 0, done.stdout + done.stderr
     [stack] = aws.client("cloudformation").describe_stacks()["Stacks"]

@@ -178,7 +178,7 @@ def test_finished_run_is_in_the_bucket_and_the_instance_has_left_its_group(cloud
     [guard] = cloud.called("shutdown")
     minutes = int(re.fullmatch(r"shutdown -P \+(\d+)", guard)[1])
     assert 128 <= minutes <= 130  # two hours and ten minutes of grace
-    assert "-m pip install --quiet --constraint constraints.txt .[train]" in cloud.calls
+    assert "-m pip install --quiet --constraint constraints.txt .[train,data]" in cloud.calls
     [agent] = cloud.called("amazon-cloudwatch-agent-ctl")
     assert f"file:{instance.disk}/root/cloudwatch.json" in agent
 

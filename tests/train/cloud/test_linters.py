@@ -80,6 +80,18 @@ def test_training_image_has_what_it_copies_and_pins() -> None:
     assert re.search(r"^ARG BASE=\S+:\d+\.\d+\.\d+-base-ubuntu24\.04$", text, re.MULTILINE)
 
 
+def test_training_image_installs_what_training_needs() -> None:
+    """The Dockerfile's own command on this pyproject.toml; an extra that names the project would ask PyPI for it."""
+    pytest.importorskip("tomllib", reason="tomllib is not here: Python 3.11 has it, and so has the image")
+    command = re.search(r'RUN python3 -c "(.+)" > requirements\.txt', DOCKERFILES[1].read_text(encoding="utf-8"))
+    assert command is not None
+    python = (sys.executable, "-c", command[1])
+    done = subprocess.run(python, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    names = {re.split(r"[><=\[ ]", line)[0] for line in done.stdout.splitlines()}
+    assert {"torch", "lightning-fabric", "numpy", "pydantic", "kagglehub"} <= names
+    assert "smartbin" not in names
+
+
 def test_training_image_has_the_cuda_of_the_pinned_torch() -> None:
     """The base image asks the host for a driver; torch brings the libraries. Both must mean the same CUDA."""
     import torch
