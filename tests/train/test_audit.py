@@ -215,6 +215,24 @@ def test_network_of_a_run_is_the_eye(train_tiny: Callable[..., Path], clean: Pat
     assert torch.allclose(logits, by_hand, atol=1e-5)  # the features are those of this photo, in front of the head
 
 
+def test_source_that_light_gives_away(clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index, (label, colour) in enumerate(COLOURS.items()):
+        for number in range(10):
+            dim = (item(5000 + 100 * index + number, colour) * 0.5).astype(np.uint8)
+            save(tmp_path / "web" / label / f"web{number}.jpg", dim)
+    out = tmp_path / "audit"
+    assert main(["data", "audit", str(clean), str(tmp_path / "web"), "--no-labels", "--out", str(out)]) == 0
+    found = Audit.model_validate_json((out / "audit.json").read_bytes())
+    assert found.sources == ("photos", "web")
+    light = next(entry for entry in found.shortcuts if (entry.target, entry.kind) == ("source", "light"))
+    assert light.alarming
+    assert light.skill > 0.8
+    rows = {entry.group: entry.middle for entry in found.spreads if (entry.by, entry.statistic) == ("source", "luma")}
+    assert rows["web"] < 0.65 * rows["photos"]
+    assert (out / "looks-sources.png").is_file()
+    assert "labels were not checked" in capsys.readouterr().out
+
+
 def test_audit_replaces_an_earlier_one_and_nothing_else(
     clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
