@@ -24,7 +24,8 @@ from smartbin.atomic import write_text_atomic
 from smartbin.bundle import builtin_bundle_path
 from smartbin.errors import ConfigError, run_cli
 
-SCENARIOS = ("classifier", "preprocess", "folder")
+_MEMORY_PHOTOS = 256
+SCENARIOS = ("classifier", "preprocess", "folder", "training", "memory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
     add("--laps", type=_positive, default=100, metavar="N", help="laps at batch 1 (default: 100)")
     add("--size", type=_positive, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
-    add("--limit", type=_positive, metavar="N", help="folder: at most N photos")
+    add("--limit", type=_positive, metavar="N", help="folder, memory: N photos at most; training: a class and part")
+    add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
+    training = parser.add_argument_group("training")
+    add = training.add_argument
+    add("--model", default="resnet50", help="network of all candidates (default: resnet50)")
+    add("--weights", default="imagenet_v1", help="starting weights of all candidates (default: imagenet_v1)")
+    add("--freeze", type=int, default=7, metavar="N", help="children that are frozen from the front (default: 7)")
+    add("--epochs", type=_positive, default=8, metavar="N", help="epochs of every candidate (default: 8)")
+    add("--target", type=float, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
+    add("--batch", type=_positive, default=32, metavar="N", help="photos in a batch (default: 32)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the networks run (default: auto)")
+    add("--ours", action="append", default=[], metavar="'NAME: FLAGS'", help="a candidate: flags of train/run.py")
+    add = parser.add_argument_group("all scenarios").add_argument
     add("--out", type=Path, metavar="FILE", help="write the report as JSON, too")
     return parser
 
@@ -74,6 +87,14 @@ def _table(scenario: str, options: argparse.Namespace) -> Table:
         return run_preprocess(options.photos, size=options.size, laps=options.laps)
     if options.photos is None:
         raise ConfigError(f"{scenario} needs real photos", where="--photos", fix="give a folder: --photos FOLDER")
+    if scenario == "memory":
+        from benchmarks.memory_scenario import run_memory  # needs torch, as training does
+
+        return run_memory(options.photos, limit=options.limit or _MEMORY_PHOTOS, workers=options.workers)
+    if scenario == "training":
+        from benchmarks.training_scenario import run_training, training_options
+
+        return run_training(training_options(options))
     if scenario == "classifier":
         return run_classifier(bundles, options.run, options.photos, threads=options.threads, laps=options.laps)
     return run_folder(bundles[0], options.photos, limit=options.limit, threads=options.threads[0])

@@ -75,25 +75,32 @@ def fit(training: Training, wish: StopWish, events: EventLog | None = None) -> N
     if not position.epoch and not position.step:
         validate(training, 0.0, 0.0, first=2)  # two batches of validation fail now rather than after an epoch
     while position.epoch < epochs and not has_stopped_early(position.history, recipe.patience):
-        begun_s = time.monotonic()
-        photos = train_epoch(training, wish)
-        trained_s = time.monotonic() - begun_s
-        record = validate(training, trained_s, photos / trained_s)
-        timing = training.times.summary(validation_s=time.monotonic() - begun_s - trained_s)
-        record = record.model_copy(update={"rates": training.rates(), "timing": timing})
-        position.history.append(record)
-        if recipe.deliver == "best" and best_epoch(position.history) == record.epoch:
-            training.best = {name: value.cpu().clone() for name, value in training.average.state_dict().items()}
-        position.epoch += 1
-        position.step = 0
-        training.losses.restart()
-        position.seconds += time.monotonic() - begun_s
-        save(training)
+        record = run_epoch(training, wish)
         say(_line(record, epochs))
         if events is not None:
             events.epoch(record)
     if position.epoch < epochs:
         say(f"stopped early: {recipe.patience} epochs brought nothing better than epoch {best_epoch(position.history)}")
+
+
+def run_epoch(training: Training, wish: StopWish) -> Epoch:
+    """What is left of an epoch, its validation, and the state saved. `Stopped` after a signal."""
+    position = training.position
+    begun_s = time.monotonic()
+    photos = train_epoch(training, wish)
+    trained_s = time.monotonic() - begun_s
+    record = validate(training, trained_s, photos / trained_s)
+    timing = training.times.summary(validation_s=time.monotonic() - begun_s - trained_s)
+    record = record.model_copy(update={"rates": training.rates(), "timing": timing})
+    position.history.append(record)
+    if training.config.recipe.deliver == "best" and best_epoch(position.history) == record.epoch:
+        training.best = {name: value.cpu().clone() for name, value in training.average.state_dict().items()}
+    position.epoch += 1
+    position.step = 0
+    training.losses.restart()
+    position.seconds += time.monotonic() - begun_s
+    save(training)
+    return record
 
 
 def train_epoch(training: Training, wish: StopWish) -> int:

@@ -85,6 +85,7 @@ def _on_device(config: TrainConfig, data: DataSet, store: PhotoStore, device: to
                 found=f"augment.paste = {config.augment.paste:g}",
                 fix="--augment-on auto, or --paste 0",
             )
+        say("  note: augmentation runs on the CPU, where scenes are made (--paste)")
         return False
     if wish == "device":
         return True
