@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -153,10 +155,24 @@ def _start_method() -> str | None:
 
 
 def _start_worker(number: int) -> None:
-    """Signals are for the training process, which then stops its workers."""
+    """Signals are for the training process, which then stops its workers.
+
+    A SIGTERM may reach them all the same: torchrun and others send it to the whole group of processes. A worker that
+    died of it would take the training process down before that has saved. So only one from that process counts.
+    """
     del number
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told_by, args=[os.getppid()], daemon=True).start()
+
+
+def _end_when_told_by(parent: int) -> None:
+    """Wait for a SIGTERM from the process `parent`, which would not wait for anything to be put in order."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _whole_numbers(shares: NDArray[np.float64]) -> list[int]:

@@ -43,11 +43,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def torchrun(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Train the tiny network by two processes; `script` is a module that takes the flags."""
+    """Train the tiny network by two processes, with an accident if named."""
 
-    def run(*flags: str, name: str = "", script: str = "tests.train.tiny") -> subprocess.CompletedProcess[str]:
+    def run(*flags: str, name: str = "", accident: str = "") -> subprocess.CompletedProcess[str]:
+        script = ["tests.train.accidents", accident] if accident else ["tests.train.tiny"]
         new = ["--data", str(folder / "photos"), "--out", str(folder / name), "--epochs", "2", *FLAGS] if name else []
-        command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", script, *new, *flags]
+        command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", *script, *new, *flags]
         return subprocess.run(
             [sys.executable, "-m", *command],
             cwd=REPOSITORY,
@@ -94,7 +95,7 @@ def test_signal_to_one_process_stops_all_and_they_resume_exactly(
     torchrun: Callable[..., subprocess.CompletedProcess[str]], two: subprocess.CompletedProcess[str], folder: Path
 ) -> None:
     assert two.returncode == 0, two.stderr
-    stopped = torchrun(*EXACT, name="parts", script="tests.train.one_rank_stops")
+    stopped = torchrun(*EXACT, name="parts", accident="stop")
     out = folder / "parts"
     assert stopped.returncode != 0
     assert (
@@ -110,7 +111,7 @@ def test_signal_to_one_process_stops_all_and_they_resume_exactly(
 
 
 def test_error_in_one_process_ends_all(torchrun: Callable[..., subprocess.CompletedProcess[str]], folder: Path) -> None:
-    failed = torchrun(name="failed", script="tests.train.one_rank_fails")
+    failed = torchrun(name="failed", accident="fail")
     assert failed.returncode != 0
     assert "only this rank has a problem" in failed.stderr
     assert not (folder / "failed" / "model.safetensors").exists()

@@ -158,6 +158,19 @@ def test_sigterm_from_outside_saves_and_says_how_to_go_on(photos: Path, tmp_path
     assert load_state(out)["epoch"] >= 1
 
 
+def test_sigterm_to_the_loader_processes_as_well_saves_all_the_same(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "tests.train.accidents", "stop-group", "--data", str(photos), "--out", str(out)]
+    stopped = subprocess.run(
+        [*command, "--epochs", "3", *FLAGS, "--workers", "2"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    assert f"--resume {out}" in stopped.stdout
+    assert (load_state(out)["epoch"], load_state(out)["step"]) == (1, 2)
+
+
 def test_script_runs_from_a_plain_checkout(tmp_path: Path) -> None:
     script = REPOSITORY / "train" / "run.py"
     done = subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
