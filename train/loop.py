@@ -189,7 +189,7 @@ def validate(training: Training, seconds: float, images_per_second: float, first
     scores = [_score(training, model, photos, kept) for model in scored]
     average, raw = scores[0], scores[-1]
     chosen = chosen_photos(data.train, config.plain_train_photos, config.seed)
-    plain_train = _score(training, training.average, chosen, None) if chosen and not first else None
+    plain_train = _score(training, training.average, chosen, training.plain_train) if chosen and not first else None
     return Epoch(
         epoch=position.epoch + 1,
         train_loss=loss_sum / max(1, position.step),

@@ -79,6 +79,8 @@ class Training:
     losses: Losses
     """Of the batches that are done of the next epoch."""
     validation: KeptBatches
+    plain_train: KeptBatches
+    """Of training photos without augmentation."""
     teachers: Teachers | None
     position: Position
     anchor: Anchor
@@ -182,6 +184,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         weights=weights,
         losses=Losses(fabric.device),
         validation=kept_on(fabric.device),
+        plain_train=kept_on(fabric.device),
         teachers=teachers,
         position=Position(),
         anchor=anchor,
