@@ -111,6 +111,17 @@ _BRIGHTNESS_RUNS: Mapping[str, Settings] = {
 }
 
 
+_PROBE: Settings = {"recipe.head_start": "probe", "recipe.head_rate": 5e-4}
+_PLACES_RUNS: Mapping[str, Settings] = {
+    "plain": {},
+    "probe head": _PROBE,
+    "probe head, pull": {**_PROBE, "recipe.pull": 0.1},
+    "probe head, keep": {**_PROBE, "recipe.keep": 0.5},
+    "probe head, paste": {**_PROBE, "augment.paste": 0.5},
+    "probe head, keep, paste": {**_PROBE, "recipe.keep": 0.5, "augment.paste": 0.5},
+    "probe head, keep, paste, blend": {**_PROBE, "recipe.keep": 0.5, "augment.paste": 0.5, "recipe.blend": 0.3},
+}
+
 _ORIGINAL_RATES = (5.5e-5, 9e-5, 15e-5)
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
@@ -152,6 +163,11 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
                 "Which settings of the brightness correction should a bundle carry?",
                 _fixed(_BRIGHTNESS_RUNS),
                 conditions=light_conditions,
+            ),
+            Study(
+                "places",
+                "What keeps a model good in places that its photos do not show?",
+                _fixed(_PLACES_RUNS),
             ),
             Study(
                 "loss",
