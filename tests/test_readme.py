@@ -13,6 +13,8 @@ from device.cli import build_parser
 from export.run import build_parser as build_export_parser
 from tests.conftest import REPOSITORY
 from train.cli import parse_evaluate, parse_train
+from train.fetch_command import parse_fetch
+from train.study import parse_study
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "device/scene/README.md"]
@@ -30,11 +32,19 @@ def parse_make(arguments: Sequence[str]) -> None:
     assert set(arguments) <= set(targets)
 
 
+TRAIN_PARSERS: dict[tuple[str, ...], Callable[[Sequence[str]], object]] = {
+    ("evaluate",): parse_evaluate,
+    ("study",): parse_study,
+    ("data", "fetch"): parse_fetch,
+}
+
+
 def parse_train_command(arguments: Sequence[str]) -> None:
-    if arguments[0] == "evaluate":
-        parse_evaluate(arguments[1:])
-    else:
-        parse_train(arguments)
+    for words, parse in TRAIN_PARSERS.items():
+        if tuple(arguments[: len(words)]) == words:
+            parse(arguments[len(words) :])
+            return
+    parse_train(arguments)
 
 
 def parse_pip(arguments: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ _DATA_SETS = ("garbage", "recycle", "recycle-small", "combined")
 
 def study_command(arguments: Sequence[str]) -> int:
     """The command `study NAME`; the exit code."""
-    study, choice, command = _parse(arguments)
+    study, choice, command = parse_study(arguments)
     out = Path(str(command.overrides.pop("out", f"runs/study-{study.name}")))
     try:
         written = run_study(study, choice, command, out)
@@ -77,7 +77,8 @@ def _variants(study: Study, choice: Choice, command: TrainCommand) -> list[Varia
     return variants
 
 
-def _parse(arguments: Sequence[str]) -> tuple[Study, Choice, TrainCommand]:
+def parse_study(arguments: Sequence[str]) -> tuple[Study, Choice, TrainCommand]:
+    """Parse what follows `study`; exits with code 2 on a wrong flag, as argparse does."""
     names = "\n".join(f"  {study.name:8} {study.question}" for study in STUDIES.values())
     parser = argparse.ArgumentParser(
         prog="train/run.py study",
