@@ -156,6 +156,7 @@ def run_logits(path: Path, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.f
     """Logits [N, C] of a graph from `image` to `logits` on ONNX Runtime's CPU provider."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as the device's classifier does
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return np.concatenate([np.asarray(session.run(None, {INPUT_NAME: batch})[0], np.float32) for batch in batches])
 
