@@ -2,17 +2,21 @@
 
 Two ways to keep what the loaded network knows of places that the photos do not show. `pull` is L2-SP (Li et al., arXiv
 1802.01483), decoupled from the gradient like AdamW's decay. `blend` is WiSE-FT (Wortsman et al., arXiv 2109.01903): a
-straight line between starting and trained weights.
+straight line between starting and trained weights; another run's weights may take the start's place (model soups,
+Wortsman et al., arXiv 2203.05482).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from smartbin.errors import CheckpointError
 from train.architectures import Architecture
+from train.checkpoint import load_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,19 @@ def anchor_of(model: nn.Module, architecture: Architecture, loaded: frozenset[st
             if value.is_floating_point() and (name in loaded or (with_head and architecture.is_head(name)))
         }
     )
+
+
+def anchor_of_run(path: Path, architecture: Architecture, classes: tuple[str, ...]) -> Anchor:
+    """The delivered weights of another run; `CheckpointError` if it has not the same network and classes."""
+    run = load_run(path)
+    found, wanted = (run.architecture, *run.classes), (architecture.name, *classes)
+    if found != wanted:
+        raise CheckpointError(
+            "weights of these two runs cannot be blended",
+            where=path,
+            found=", ".join(found),
+            expected=", ".join(wanted),
+            fix="blend runs of the same network, trained on the same classes",
+        )
+    state = run.build_model().state_dict()
+    return Anchor({name: value for name, value in state.items() if value.is_floating_point()})

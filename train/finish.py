@@ -36,7 +36,7 @@ def finish(training: Training) -> RunMetrics:
     if training.config.recipe.deliver == "best":
         training.average.load_state_dict(training.best)
     if training.config.recipe.blend:
-        training.anchor.blend(training.average, training.config.recipe.blend)
+        training.blended.blend(training.average, training.config.recipe.blend)
     outputs, train_outputs = score_everything(training)
     val_outputs, test_outputs = outputs.val.outputs, outputs.test.outputs if outputs.test else None
     metrics = RunMetrics(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from train.section import Section
 
 HeadStart: TypeAlias = Literal["small", "linear", "probe"]
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.resolve()
 
 
 class Recipe(Section):
@@ -84,9 +89,14 @@ class Recipe(Section):
     blend: float = Field(default=0.0, ge=0, lt=1)
     """Part of the starting weights in what is delivered (WiSE-FT); 0 is off. A finished run delivers another blend
     with `--resume RUN --blend PART`."""
+    blend_with: Annotated[Path | None, AfterValidator(_absolute)] = None
+    """Another finished run of the same network and classes, whose weights are blended in instead of the start's (model
+    soups): runs from the same starting weights have better weights between them than at either end."""
 
     @model_validator(mode="after")
     def _check_freezing(self) -> Recipe:
         if self.freeze and self.freeze_until:
             raise ValueError("freeze and freeze_until say the same in two ways: give one of them")
+        if self.blend_with and not self.blend:
+            raise ValueError("blend_with needs a blend above 0")
         return self

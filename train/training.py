@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
-from train.anchor import Anchor, anchor_of
+from train.anchor import Anchor, anchor_of, anchor_of_run
 from train.architectures import Architecture, architecture_of
 from train.checkpoint import CONFIG_FILE, TrainState, begun_split, load_state, save_split, save_state
 from train.compiling import compiled
@@ -84,6 +84,8 @@ class Training:
     teachers: Teachers | None
     position: Position
     anchor: Anchor
+    blended: Anchor
+    """What is blended into the delivered weights, if the recipe says so."""
     knowledge: Knowledge | None
     best: dict[str, Tensor] = field(default_factory=dict)
     """Weights of the best epoch so far, if the recipe delivers these."""
@@ -152,7 +154,9 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     model.to(fabric.device)
     if config.recipe.head_start == "probe":
         probe_head(model, architecture, _as_on_device(config, data, store), fabric, worker_count(config.machine))
+    other = config.recipe.blend_with
     anchor = anchor_of(model, architecture, loaded, with_head=config.recipe.head_start == "probe")
+    blended = anchor if other is None else anchor_of_run(other, architecture, data.classes)
     knowledge = knowledge_of(model, architecture, config.weights) if config.recipe.keep else None
     decay = config.recipe.ema_decay
     ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
@@ -188,6 +192,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         teachers=teachers,
         position=Position(),
         anchor=anchor,
+        blended=blended,
         knowledge=knowledge,
     )
 

@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+from smartbin.config import load_settings
 from tests.train.conftest import FLAGS
 from tests.train.test_run import assert_same_weights, weights_of
+from tests.train.test_scenes import write_boxes
 from tests.train.tiny import NAME, TinyNetwork
 from train import loop
 from train.anchor import anchor_of
 from train.architectures import architecture_of
 from train.checkpoint import load_run, load_state
+from train.config import TrainConfig
 from train.knowledge import knowledge_of
 from train.probe import fit_probe, head_inputs, head_of
 from train.run import main
@@ -129,6 +132,27 @@ def test_blend_delivers_a_point_between_start_and_end(train_tiny: Callable[..., 
     assert_same_weights(whole, blended)
     assert main(["--resume", str(whole), "--blend", "0"]) == 0
     assert all(torch.equal(value, ended[name]) for name, value in weights_of(whole).items())
+
+
+def test_two_runs_are_blended_into_one(
+    train_tiny: Callable[..., Path], start: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (train_tiny("--weights", start, "--seed", seed, name=f"run{seed}") for seed in ("1", "2"))
+    ours, theirs = weights_of(first), weights_of(second)
+    assert main(["--resume", str(first), "--blend", "0.4", "--blend-with", str(second)]) == 0
+    for name, value in weights_of(first).items():
+        if value.is_floating_point():
+            assert torch.allclose(value, 0.6 * ours[name] + 0.4 * theirs[name], atol=1e-6), name
+
+    assert main(["--resume", str(first), "--blend", "0", "--blend-with", str(second)]) == 2
+    assert "blend_with needs a blend above 0" in capsys.readouterr().err
+    others = tmp_path / "others"
+    write_boxes(others)
+    stranger = train_tiny("--epochs", "1", name="stranger", data=others)
+    assert main(["--resume", str(second), "--blend", "0.4", "--blend-with", str(stranger)]) == 1
+    assert "cannot be blended" in capsys.readouterr().err
+    assert torch.equal(weights_of(second)["fc.weight"], theirs["fc.weight"])
+    assert load_settings(TrainConfig, second / "config.toml").recipe.blend == 0  # nothing was touched
 
 
 def test_nothing_else_of_the_recipe_changes_on_resume(
