@@ -57,7 +57,7 @@ class Server:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=600,
             check=False,
         )
 
@@ -81,6 +81,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         served.stop()
 
 
+@pytest.mark.timeout(900)  # the AWS CLI starts seventeen times: seconds here, minutes on a machine that is full
 def test_one_run_from_start_to_fetch(aws: Server) -> None:
     """moto starts an instance that does nothing; what it would leave in the bucket is put there by hand."""
     if not (REPOSITORY / ".git").exists():
