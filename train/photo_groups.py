@@ -5,10 +5,10 @@ In: photos. Out: a group number for each. Photos share a group when their descri
 close (`train/duplicates.py`). Computed once for a set of photos and kept in the cache folder by content. Called by
 `train/splits.py`.
 
-Seen by eye on 30 groups of the garbage data set's photos, drawn at random: 20 show one object or one kind of bottle or
-box, 10 show different ones of a kind that look alike (lids, cans from above, plain cardboard). Such a group costs a
-split nothing; a torn one would flatter its figures. File numbers were tried, too, and say little: of two photos with
-neighbouring numbers 5 % are as alike as the most alike 1 % of a class.
+Seen by eye on 30 groups of the garbage data set's photos, drawn at random (`data groups --sheet`): 21 show one object,
+or one kind of bottle or box, 9 show different ones of a kind that look alike (lids, cans from above, plain cardboard).
+Such a group costs a split nothing; a torn one would flatter its figures. File numbers were tried, too, and say little:
+of two photos with neighbouring numbers 5 % are as alike as the most alike 1 % of a class.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from train.photo_matches import matching_pairs
 from train.reading import PhotoStore, open_photos
 
 CLOSE = 0.65
-"""Mean similarity of descriptors above which two groups become one. At .6 groups of different objects outnumber the
-others, at .75 half of the pairs with the same print are in no common group."""
+"""Mean similarity of descriptors above which two groups become one. Of the garbage data set's 166 pairs with 16 or more
+matching corners, 53 % are in a common group by this alone; at .75 it would be 37 %, at .6 58 % in larger groups."""
 
 NETWORK = LITE0
 _BLOCK = 512  # rows of the similarity matrix that are held at a time
