@@ -120,7 +120,7 @@ def _config(options: TrainingOptions, flags: Sequence[str], scratch: Path) -> Tr
         "--data": str(options.photos), "--model": options.model, "--weights": options.weights,
         "--epochs": str(options.epochs), "--batch": str(options.batch), "--workers": str(options.workers),
         "--threads": str(options.threads), "--limit": str(options.limit), "--device": options.device,
-        "--cache-dir": str(scratch / "cache"), "--freeze": str(options.freeze),
+        "--cache-dir": str(scratch / "cache"), "--freeze": str(options.freeze), "--plain-train-photos": "0",
     }  # fmt: skip
     command = parse_train([*(part for pair in plain.items() for part in pair), *flags])
     return resolve(load_settings(TrainConfig, command.config, command.overrides))
