@@ -7,6 +7,7 @@ an earlier start are not opened again.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from train.photo_map import PhotoMap, shrink
 
 CacheMode: TypeAlias = Literal["auto", "map", "none"]
 DEFAULT_CACHE_GB = 50.0
+_WORTH_GB = 4.0  # of photos in their full size, which are looked at once or a few times
 _SHOWN = 5
 _SAMPLED = 16
 _Result = TypeVar("_Result")
@@ -67,12 +69,14 @@ def read_photos(
     side: int = 0,
     folder: Path | None = None,
     limit_gb: float = DEFAULT_CACHE_GB,
+    worth_gb: float = math.inf,
     verify: bool = False,
 ) -> PhotoStore:
     """Make sure that every photo is whole, and map the decoded ones; `DataError` naming those that cannot be read.
 
     `cache`: `none` decodes photos whenever they are used; `auto` does so if there is no room, which is an error with
-    `map`. Training photos are shrunk to `side`. `verify` reads every file and every cached pixel again.
+    `map`, or if they would take more than `worth_gb`. Training photos are shrunk to `side`. `verify` reads every file
+    and every cached pixel again.
     """
     paths = list(dict.fromkeys(photo.path for photo in photos))
     folder = folder or default_cache_folder()
@@ -83,7 +87,8 @@ def read_photos(
     found = None
     if cache != "none" and paths:
         try:
-            found = _map_of(digests, PhotoCache(folder, round(limit_gb * 1e9)), side, verify)
+            worth_gb = math.inf if cache == "map" else worth_gb
+            found = _map_of(digests, PhotoCache(folder, round(limit_gb * 1e9)), side, worth_gb, verify)
         except CacheUnusableError as error:
             if cache == "map":
                 raise DataError(
@@ -102,18 +107,19 @@ def read_photos(
 
 
 def open_photos(photos: Sequence[LabelledPhoto], machine: Machine, side: int = 0) -> PhotoStore:
-    """`read_photos` as the settings of the machine say."""
+    """`read_photos` as the settings of the machine say; without a `side` (for measuring) small sets only are cached."""
     return read_photos(
         photos,
         machine.cache,
         side=side,
         folder=machine.cache_dir,
         limit_gb=machine.cache_gb,
+        worth_gb=math.inf if side else _WORTH_GB,
         verify=machine.verify_cache,
     )
 
 
-def _map_of(digests: Mapping[Path, str], cache: PhotoCache, side: int, verify: bool) -> PhotoMap:
+def _map_of(digests: Mapping[Path, str], cache: PhotoCache, side: int, worth_gb: float, verify: bool) -> PhotoMap:
     contents = frozenset(digests.values())
     found = cache.find(contents, side)
     if found is not None and verify and not found.check():
@@ -122,9 +128,10 @@ def _map_of(digests: Mapping[Path, str], cache: PhotoCache, side: int, verify: b
     if found is not None:
         return found
     paths = list(digests)
-    return cache.build(
-        contents, side, estimate=lambda: estimated_bytes(paths, side), decoded=lambda: _decoded(paths, digests)
-    )
+    size = estimated_bytes(paths, side)
+    if size > worth_gb * 1e9:
+        raise CacheUnusableError(f"whole, they would take {size / 1e9:.1f} GB; --cache map keeps them nevertheless")
+    return cache.build(contents, side, estimate=lambda: size, decoded=lambda: _decoded(paths, digests))
 
 
 def _hash(paths: Sequence[Path], known: Mapping[Path, str], *, decode: bool) -> dict[Path, tuple[FileState, str]]:

@@ -20,9 +20,10 @@ from smartbin.errors import DataError
 from smartbin.images import BgrImage, LabelledPhoto, list_images, read_image
 from tests.conftest import REPOSITORY, draw_photo
 from train import photo_index, reading
+from train.machine_config import Machine
 from train.photo_cache import CacheUnusableError, PhotoCache
 from train.photo_map import DamagedMap, MapWriter, PhotoMap
-from train.reading import CacheMode, PhotoStore, read_photos
+from train.reading import CacheMode, PhotoStore, open_photos, read_photos
 from train.run import main
 
 Read = Callable[..., PhotoStore]
@@ -288,6 +289,19 @@ def test_too_little_room(
     assert store.cached is None
     assert "more than --cache-gb 0.0001" in capsys.readouterr().out
     assert_right(store, listed)
+
+
+def test_large_sets_are_cached_for_training_not_for_measuring(
+    listed: list[LabelledPhoto], cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reading, "_WORTH_GB", 1e-4)
+    machine = Machine(cache_dir=cache)
+    assert open_photos(listed, machine).cached is None
+    assert "--cache map keeps them nevertheless" in capsys.readouterr().out
+    assert open_photos(listed, machine, 640).cached is not None
+    assert open_photos(listed, machine).cached is not None  # since it is there
+    kept = open_photos(listed, Machine(cache_dir=cache / "other", cache="map"))
+    assert kept.cached is not None
 
 
 def test_photos_larger_than_estimated_stop_at_the_limit(cache: Path) -> None:

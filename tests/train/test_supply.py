@@ -12,7 +12,7 @@ from smartbin.images import LabelledPhoto, list_images
 from smartbin.preprocess import PreprocessSpec
 from tests.train.conftest import FLAGS
 from tests.train.test_run import assert_same_weights, weights_of
-from train import supply
+from train import loop, supply
 from train.checkpoint import load_run
 from train.inference import DevicePreparation
 from train.kept_batches import KeptBatches
@@ -20,6 +20,7 @@ from train.loader import PhotoSamples, in_order
 from train.losses import Losses
 from train.reading import read_photos
 from train.run import main
+from train.training import Training
 
 NO_NOISE = ("--light", "0", "--erase", "0", "--colour", "none")
 
@@ -74,6 +75,21 @@ def test_validation_batches_are_kept_if_there_is_room(
     for again in found[1:]:
         assert all(torch.equal(one.images, other.images) for one, other in zip(found[0], again, strict=True))
         assert [batch.labels.tolist() for batch in again] == [batch.labels.tolist() for batch in found[0]]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_no_step_waits_for_the_gpu(train_tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    real_step, steps = loop.train_step, iter(range(1000))
+
+    def watched(training: Training, *arguments: object) -> None:
+        torch.cuda.set_sync_debug_mode("error" if next(steps) > 2 else "default")
+        real_step(training, *arguments)  # type: ignore[arg-type]
+        torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(loop, "train_step", watched)
+    train_tiny("--device", "cuda", "--epochs", "3", "--mixup", "0.2")
+    assert next(steps) == 9
 
 
 def test_losses_go_on_where_they_were() -> None:
