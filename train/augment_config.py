@@ -45,6 +45,10 @@ class Augment(Section):
     """Longest side of a training photo before augmentation, pixels; larger ones are shrunk once, by area averaging.
     0: 640, or more where the smallest crop would otherwise have fewer pixels than the network takes."""
 
+    views: int = Field(default=0, ge=0)
+    """Each photo is augmented in so many ways only, and every epoch takes the next; a frozen front then has to be
+    computed only once, see `front`. 0: anew each time."""
+
     @model_validator(mode="after")
     def _check_ranges(self) -> Augment:
         if self.min_ratio > self.max_ratio:

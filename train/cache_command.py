@@ -1,4 +1,4 @@
-"""`train/run.py cache`: what the cache of decoded photos holds; `train/run.py cache clear` empties it."""
+"""`train/run.py cache`: what the cache of decoded photos and frozen fronts holds; `cache clear` empties it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 from train.console import say
+from train.front_cache import FrontCache
 from train.photo_cache import PhotoCache, clear, default_cache_folder
 
 
 def cache_command(arguments: list[str]) -> int:
     """Run `cache [clear] [--cache-dir FOLDER]`; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="train/run.py cache", description="List the decoded photos that are kept, or remove them all."
+        prog="train/run.py cache",
+        description="List the decoded photos and frozen fronts that are kept, or remove them all.",
     )
     parser.add_argument("action", choices=("list", "clear"), nargs="?", default="list", help="default: list")
     parser.add_argument("--cache-dir", type=Path, help="the folder, if it is not the usual one")
@@ -22,10 +24,11 @@ def cache_command(arguments: list[str]) -> int:
     if options.action == "clear":
         say(f"{folder}: {clear(folder) / 1e9:.2f} GB removed")
         return 0
-    stored = PhotoCache(folder, 0).stored()
-    say(f"{folder}: {len(stored)} maps, {sum(item.bytes for item in stored) / 1e9:.2f} GB")
-    for item in stored:
-        say(f"  {item.path.name}  {item.bytes / 1e9:8.2f} GB  last used {_day(item.used_s)}")
+    for cache in (PhotoCache(folder, 0), FrontCache(folder, 0)):
+        stored = cache.stored()
+        say(f"{cache.folder}: {len(stored)} maps of {cache.what}, {sum(item.bytes for item in stored) / 1e9:.2f} GB")
+        for item in stored:
+            say(f"  {item.path.name}  {item.bytes / 1e9:8.2f} GB  last used {_day(item.used_s)}")
     return 0
 
 

@@ -18,7 +18,7 @@ from train.architectures import Architecture, Triple, split_outputs
 from train.console import progress
 from train.kept_batches import KeptBatches
 from train.lighting import AS_IT_IS, Light
-from train.loader import PhotoSamples, in_order
+from train.loader import Samples, in_order
 from train.metrics import Outputs
 from train.ranks import gathered, rank, ranks
 
@@ -43,6 +43,18 @@ def normalise(images: Tensor, architecture: Architecture) -> Tensor:
     return ((images.float() - mean) / std).permute(0, 3, 1, 2)
 
 
+def network_inputs(images: Tensor, architecture: Architecture) -> Tensor:
+    """What a network or the back of one takes: images, see `normalise`, or activations, see `channels_last`."""
+    if not images.is_floating_point():
+        return normalise(images, architecture)
+    return images.float().movedim(-1, 1)
+
+
+def channels_last(activations: Tensor) -> Tensor:
+    """Activations [N, C, ...] as [N, ..., C], the order in which they are kept."""
+    return activations.movedim(1, -1)
+
+
 @lru_cache(maxsize=8)
 def _constants(mean: Triple, std: Triple, device: torch.device) -> tuple[Tensor, Tensor]:
     """On the scale of bytes. Kept, since copying them to a GPU would wait for it."""
@@ -52,7 +64,7 @@ def _constants(mean: Triple, std: Triple, device: torch.device) -> tuple[Tensor,
 def classify(
     model: nn.Module,
     architecture: Architecture,
-    samples: PhotoSamples,
+    samples: Samples,
     fabric: Fabric,
     *,
     workers: int,
@@ -70,7 +82,7 @@ def classify(
     source = KeptBatches(fabric.device, 0) if kept is None else kept
     with progress(title, len(samples)) as advance, torch.inference_mode():
         for batch in source.load(samples, batches, workers):
-            inputs = normalise(batch.images, architecture)
+            inputs = network_inputs(batch.images, architecture)
             with nullcontext() if exact else fabric.autocast():
                 output, _ = split_outputs(model(inputs))
             logits.append(output.float())  # left on the device: fetching it would wait

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from train.loader import Batch, PhotoSamples, SampleKey, load_batches
+from train.loader import Batch, SampleKey, Samples, load_batches
 
 _GPU_BYTES = 1 << 30
 
@@ -18,7 +18,7 @@ class KeptBatches:
         self.device, self.most_bytes = device, most_bytes
         self._kept: list[Batch] = []
 
-    def load(self, samples: PhotoSamples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
+    def load(self, samples: Samples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
         """The batches, which must be the same at every call; from the second one on those that were kept."""
         if self._kept:
             yield from self._kept

@@ -35,28 +35,43 @@ BatchType = TypeVar("BatchType")
 
 
 class SampleKey(NamedTuple):
-    """A photo, by its place in the list, and the seed of its augmentation."""
+    """A photo, by its place in the list, the seed of its augmentation, and its number among the photo's views."""
 
     photo: int
     seed: int
+    view: int = 0
 
 
 class Sample(NamedTuple):
-    """A network input uint8 [S, S, 3] RGB and the index of its class."""
+    """A network input uint8 [S, S, 3] RGB, or what a front made of one, floats [..., C]; and the index of its class."""
 
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float16]
     label: int
 
 
 class Batch(NamedTuple):
-    """Inputs uint8 [N, S, S, 3] RGB and labels int64 [N]."""
+    """Inputs uint8 [N, S, S, 3] RGB, or activations, floats [N, ..., C]; and labels int64 [N]."""
 
     images: Tensor
     labels: Tensor
 
 
+class Samples(Dataset[Sample]):
+    """Samples of labelled photos: `PhotoSamples`, or what a front made of them."""
+
+    photos: Sequence[LabelledPhoto]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        """The sample of a photo of the list."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class PhotoSamples(Dataset[Sample]):
+class PhotoSamples(Samples):
     """Photos as network inputs: augmented, or through the device preprocessing."""
 
     photos: Sequence[LabelledPhoto]
@@ -67,9 +82,6 @@ class PhotoSamples(Dataset[Sample]):
     """Photos for training, at most the store's `side` long; all others have all their pixels."""
     scenes: Scenes | None = None
     """Takes the place of some photos."""
-
-    def __len__(self) -> int:
-        return len(self.photos)
 
     def __getitem__(self, key: SampleKey) -> Sample:
         photo = self.photos[key.photo]
@@ -102,6 +114,22 @@ def epoch_keys(labels: Sequence[str], balance: float, seed: int, epoch: int) -> 
     return [SampleKey(int(index), int(sample_seed)) for index, sample_seed in zip(shuffled, seeds, strict=True)]
 
 
+def view_keys(photo: int, views: int, seed: int) -> list[SampleKey]:
+    """All views of a photo, for augmentation that is made once; the same for the same seed."""
+    seeds = np.random.default_rng([seed, photo, views]).integers(2**63, size=views)
+    return [SampleKey(photo, int(view_seed), view) for view, view_seed in enumerate(seeds)]
+
+
+def with_views(keys: Sequence[SampleKey], views: int, seed: int, epoch: int) -> list[SampleKey]:
+    """The samples of an epoch with a view of each photo: another one in the next epoch, and where one comes twice."""
+    drawn: dict[int, int] = defaultdict(int)
+    found = []
+    for key in keys:
+        found.append(view_keys(key.photo, views, seed)[(epoch + drawn[key.photo]) % views])
+        drawn[key.photo] += 1
+    return found
+
+
 def epoch_batches(keys: Sequence[SampleKey], size: int, *, whole: bool = True) -> list[list[SampleKey]]:
     """Batches of exactly `size` samples (batch norm fails on a last batch of one); one smaller if there are fewer.
 
@@ -119,7 +147,7 @@ def in_order(count: int, size: int, *, first: int = 0, step: int = 1) -> list[li
     return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
-def load_batches(samples: PhotoSamples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
+def load_batches(samples: Samples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
     """Yield the batches, loaded by `workers` processes (0: by this one)."""
     yield from collated(samples, batches, workers, _collate)
 

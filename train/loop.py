@@ -6,7 +6,7 @@ In: a `TrainConfig` and a run directory, new or to be resumed. Out: the finished
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,15 +15,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from smartbin.images import LabelledPhoto
 from train.config import TrainConfig
 from train.console import progress, say
 from train.delivery import best_epoch, has_stopped_early
 from train.finish import finish
-from train.inference import DevicePreparation, classify
+from train.inference import classify
 from train.kept_batches import KeptBatches
-from train.loader import Batch, PhotoSamples
-from train.loss_parts import chosen_photos
+from train.loader import Batch, Samples
 from train.machine import seed_step
 from train.metrics import Epoch, Score, score
 from train.objective import objectives
@@ -181,15 +179,16 @@ def _objectives(training: Training, inputs: Tensor, targets: Tensor) -> tuple[Te
 
 def validate(training: Training, seconds: float, images_per_second: float, first: int = 0) -> Epoch:
     """Score the validation photos (only `first`, if given) with the moving average and with the plain weights."""
-    position, data, config = training.position, training.data, training.config
+    position = training.position
     loss_sum, objective_sum = training.losses.sums()
     same_buffers(training.model, training.average)
     scored = [training.average] if training.average is training.model else [training.average, training.model]
-    photos, kept = (data.val[:first], None) if first else (data.val, training.validation)
-    scores = [_score(training, model, photos, kept) for model in scored]
+    samples, kept = (training.val_samples(first), None) if first else (training.val_samples(), training.validation)
+    scores = [_score(training, model, samples, kept) for model in scored]
     average, raw = scores[0], scores[-1]
-    chosen = chosen_photos(data.train, config.plain_train_photos, config.seed)
-    plain_train = _score(training, training.average, chosen, training.plain_train) if chosen and not first else None
+    chosen = training.plain_samples()
+    kept = training.plain_train
+    plain_train = _score(training, training.average, chosen, kept) if len(chosen) and not first else None
     return Epoch(
         epoch=position.epoch + 1,
         train_loss=loss_sum / max(1, position.step),
@@ -207,20 +206,18 @@ def validate(training: Training, seconds: float, images_per_second: float, first
     )
 
 
-def _score(training: Training, model: nn.Module, photos: Sequence[LabelledPhoto], kept: KeptBatches | None) -> Score:
-    """Score photos through the device preprocessing at the precision of training; `kept` are those of earlier times."""
-    prepare = DevicePreparation(training.config.preprocess)
-    samples = PhotoSamples(photos, training.data.classes, training.store, prepare)
+def _score(training: Training, model: nn.Module, samples: Samples, kept: KeptBatches | None) -> Score:
+    """Score photos at the precision of training; `kept` are those of earlier times."""
     outputs = classify(
-        model,
+        training.front.front.back_of(model) if training.front else model,
         training.architecture,
         samples,
         training.fabric,
-        workers=training.evaluation_workers,
+        workers=0 if training.front else training.evaluation_workers,
         title="validating",
         kept=kept,
     )
-    return score(outputs, training.data.classes)
+    return score(outputs, samples.classes)
 
 
 def _mixing(config: TrainConfig, classes: int) -> Mix:

@@ -7,31 +7,20 @@ as validation photos are; at the end of a run the final weights are scored on th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from smartbin.images import LabelledPhoto
 from train.augment import Augmentation
 from train.inference import DevicePreparation
 from train.loader import PhotoSamples, SampleKey, epoch_batches, load_batches
 from train.machine import worker_count
 from train.metrics import LossParts
 from train.networks import split_outputs
+from train.photos import chosen_photos
 from train.training import Training
-
-_CHOICE = 7  # sets this draw apart from the others that are made of the seed
-
-
-def chosen_photos(photos: Sequence[LabelledPhoto], count: int, seed: int) -> tuple[LabelledPhoto, ...]:
-    """`count` of the photos (all, if there are fewer) in their order, the same for the same seed."""
-    if count >= len(photos):
-        return tuple(photos)
-    chosen = np.random.default_rng([seed, _CHOICE]).choice(len(photos), count, replace=False)
-    return tuple(photos[index] for index in sorted(chosen))
 
 
 def measure_loss_parts(training: Training) -> LossParts | None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from smartbin.errors import DataError
 from smartbin.images import LabelledPhoto
 from train.config import TrainConfig
@@ -19,7 +21,9 @@ from train.review import apply_review
 from train.sources import PARTS, Found, Part, Source, check_folders_hold_photos, open_sources
 from train.splits import RecordedSplit, limit_parts, recorded_split, split_sources
 
-__all__ = ["PARTS", "DataSet", "Part", "Source", "data_name", "fingerprint", "open_data"]
+__all__ = ["PARTS", "DataSet", "Part", "Source", "chosen_photos", "data_name", "fingerprint", "open_data"]
+
+_CHOICE = 7  # sets a draw apart from the others that are made of the seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +147,11 @@ def _check_parts(data: DataSet) -> None:
                 expected="one or more photos of each class",
                 fix="add photos, or --split seeded",
             )
+
+
+def chosen_photos(photos: Sequence[LabelledPhoto], count: int, seed: int) -> tuple[LabelledPhoto, ...]:
+    """`count` of the photos (all, if there are fewer) in their order, the same for the same seed."""
+    if count >= len(photos):
+        return tuple(photos)
+    chosen = np.random.default_rng([seed, _CHOICE]).choice(len(photos), count, replace=False)
+    return tuple(photos[index] for index in sorted(chosen))

@@ -79,6 +79,10 @@ class Recipe(Section):
     classifier learns, with 7 its last block as well. 0: none."""
     frozen_statistics: bool = True
     """Frozen parts keep their batch-norm statistics, too; off: these go on following the batches."""
+    front: Literal["auto", "off", "float16", "float32", "uint8"] = "auto"
+    """How a frozen front's answers to the photos are kept; they are computed once if the photos come again (without
+    augmentation, or with `views`). auto: as float16, if it is possible; off: they are computed for every batch. uint8
+    takes half the room of float16 and is rounded to 255 steps a channel."""
     freeze_bn: bool = False
     """Every batch norm whose weights were loaded is frozen wherever it stands: statistics, scale and shift."""
 

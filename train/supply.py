@@ -46,11 +46,11 @@ class Supply:
         return load_batches(self.samples, own, workers)
 
 
-def open_supply(config: TrainConfig, data: DataSet, store: PhotoStore, fabric: Fabric) -> Supply:
-    """Choose, and copy the photos to the device if batches are made there; `ConfigError` if that is not possible."""
+def training_samples(config: TrainConfig, data: DataSet, store: PhotoStore) -> PhotoSamples:
+    """The training photos, augmented if the configuration says so."""
     augmentation = Augmentation(config.augment, config.train_side, config.brightness)
     pasted = config.augment.enabled and config.augment.paste > 0
-    samples = PhotoSamples(
+    return PhotoSamples(
         data.train,
         data.classes,
         store,
@@ -58,6 +58,10 @@ def open_supply(config: TrainConfig, data: DataSet, store: PhotoStore, fabric: F
         shrunk=config.augment.enabled,
         scenes=prepare_scenes(data.train, store, config.augment.paste) if pasted else None,
     )
+
+
+def open_supply(config: TrainConfig, data: DataSet, store: PhotoStore, samples: PhotoSamples, fabric: Fabric) -> Supply:
+    """Choose, and copy the photos to the device if batches are made there; `ConfigError` if that is not possible."""
     if not _on_device(config, data, store, fabric.device):
         return Supply(samples, None, config.machine)
     photos = upload_photos((store.training_image(photo.path) for photo in data.train), fabric.device)

@@ -6,7 +6,8 @@ Called by `train/loop.py`. Every error that can be foreseen is raised here, befo
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
+from smartbin.images import LabelledPhoto
 from train.anchor import Anchor, anchor_of, anchor_of_run
 from train.architectures import Architecture, architecture_of
 from train.checkpoint import CONFIG_FILE, TrainState, begun_split, load_state, save_split, save_state
@@ -25,19 +27,20 @@ from train.config import TrainConfig, to_toml
 from train.console import say
 from train.distillation import Teachers, open_teachers
 from train.freezing import Frozen, freeze
-from train.inference import DevicePreparation, normalise
+from train.front_supply import KeptFront, open_front
+from train.inference import DevicePreparation, network_inputs
 from train.kept_batches import KeptBatches, kept_on
 from train.knowledge import Knowledge, knowledge_of
-from train.loader import PhotoSamples, SampleKey, epoch_batches, epoch_keys
+from train.loader import PhotoSamples, SampleKey, Samples, epoch_batches, epoch_keys, with_views
 from train.losses import Losses
 from train.machine import describe_device, open_fabric, precision_of, worker_count
 from train.metrics import Epoch, GroupRate
 from train.optimizer import make_optimizer
-from train.photos import DataSet, fingerprint, open_data
+from train.photos import DataSet, chosen_photos, fingerprint, open_data
 from train.probe import probe_head
 from train.ranks import check_batch, rank, ranks
 from train.reading import PhotoStore, open_photos
-from train.supply import Supply, open_supply
+from train.supply import Supply, open_supply, training_samples
 from train.timing import StepTimes
 from train.weights import LoadedWeights, load_weights
 
@@ -63,13 +66,15 @@ class Training:
     path: Path
     data: DataSet
     store: PhotoStore
-    supply: Supply
+    supply: Supply | KeptFront
     fingerprint: str
     architecture: Architecture
     fabric: Fabric
     model: nn.Module
-    """The network itself; `forward` is the same network with precision and device handled by Fabric."""
+    """The network itself; `forward` is what is trained of it, with precision and device handled by Fabric."""
     forward: nn.Module
+    front: KeptFront | None
+    """The frozen front's answers, if they are computed once: `forward` is then the back of the network."""
     frozen: Frozen
     ema: ModelEmaV3 | None
     """The moving average of the weights, if the recipe has one."""
@@ -116,13 +121,29 @@ class Training:
         ]
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Images uint8 [N, S, S, 3] RGB as what the network takes, in the memory format that the machine wants."""
-        inputs = normalise(images, self.architecture)
+        """What `forward` takes of a batch's images (or activations), in the memory format that the machine wants."""
+        inputs = network_inputs(images, self.architecture)
         return inputs if self.config.machine.channels_last else inputs.contiguous()
+
+    def val_samples(self, first: int = 0) -> Samples:
+        """The validation photos, or the first so many, through the device preprocessing (and the front, if kept)."""
+        photos = self.data.val[:first] if first else self.data.val
+        return replace(self.front.val, photos=photos) if self.front else self._plain(photos)
+
+    def plain_samples(self) -> Samples:
+        """The training photos whose loss without augmentation is logged; there may be none."""
+        photos = chosen_photos(self.data.train, self.config.plain_train_photos, self.config.seed)
+        return self.front.plain if self.front else self._plain(photos)
+
+    def _plain(self, photos: Sequence[LabelledPhoto]) -> PhotoSamples:
+        return PhotoSamples(photos, self.data.classes, self.store, DevicePreparation(self.config.preprocess))
 
     def batches(self, epoch: int) -> list[list[SampleKey]]:
         """The batches of an epoch, which follow from the seed alone."""
         keys = epoch_keys(self.labels, self.config.recipe.balance, self.config.seed, epoch)
+        augment = self.config.augment
+        if augment.enabled and augment.views:
+            keys = with_views(keys, augment.views, self.config.seed, epoch)
         return epoch_batches(keys, self.config.recipe.batch, whole=self.config.recipe.whole_batches)
 
 
@@ -137,11 +158,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     data = open_data(config, begun_split(path))
     architecture = architecture_of(config.model)
     torch.manual_seed(config.seed)
-    model = architecture.build(len(data.classes), config.recipe.dropout, config.recipe.drop_path)
-    with fabric.rank_zero_first(local=True):  # a download happens once on a machine
-        weights = load_weights(model, architecture, config.weights, head_start=config.recipe.head_start)
-    if ranks() > 1 and fabric.device.type == "cuda":
-        model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # statistics over the whole batch, as with one rank
+    model, weights = _load_network(config, architecture, len(data.classes), fabric)
     loaded = frozenset(weights.loaded)
     say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
     say(weights.summary())
@@ -160,8 +177,11 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     knowledge = knowledge_of(model, architecture, config.weights) if config.recipe.keep else None
     decay = config.recipe.ema_decay
     ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
+    samples = training_samples(config, data, store)
+    front = open_front(config, model, architecture, frozen, fabric, samples, data, store)
+    trained = front.front.back_of(model) if front else model
     plain = make_optimizer(model, architecture, loaded, config.recipe)
-    forward, optimizer = fabric.setup(compiled(model, config.machine, fabric.device), plain)
+    forward, optimizer = fabric.setup(compiled(trained, config.machine, fabric.device), plain)
     teachers = open_teachers(
         config.teacher, data.classes, architecture, fabric, temperature=config.recipe.distill_temperature
     )
@@ -175,12 +195,13 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         path=path,
         data=data,
         store=store,
-        supply=open_supply(config, data, store, fabric),
+        supply=front or open_supply(config, data, store, samples, fabric),
         fingerprint=digest,
         architecture=architecture,
         fabric=fabric,
         model=model,
         forward=forward,
+        front=front,
         frozen=frozen,
         ema=ema,
         optimizer=optimizer,
@@ -195,6 +216,17 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         blended=blended,
         knowledge=knowledge,
     )
+
+
+def _load_network(
+    config: TrainConfig, architecture: Architecture, classes: int, fabric: Fabric
+) -> tuple[nn.Module, LoadedWeights]:
+    model = architecture.build(classes, config.recipe.dropout, config.recipe.drop_path)
+    with fabric.rank_zero_first(local=True):  # a download happens once on a machine
+        weights = load_weights(model, architecture, config.weights, head_start=config.recipe.head_start)
+    if ranks() > 1 and fabric.device.type == "cuda":
+        model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # statistics over the whole batch, as with one rank
+    return model, weights
 
 
 def _as_on_device(config: TrainConfig, data: DataSet, store: PhotoStore) -> PhotoSamples:

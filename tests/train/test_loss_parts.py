@@ -13,8 +13,8 @@ from smartbin.images import LabelledPhoto
 from tests.train.tiny import NAME
 from train.architectures import architecture_of
 from train.checkpoint import load_run
-from train.loss_parts import chosen_photos
 from train.metrics import LossParts
+from train.photos import chosen_photos
 from train.plots import draw_curves
 
 pytestmark = pytest.mark.usefixtures("no_report")
