@@ -21,7 +21,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from train.freezing import Frozen
 from train.networks import split_outputs
 
-_TOLERANCE = 1e-4  # of the largest logit
+_TOLERANCE = 1e-3  # of the largest logit; GPUs round products to TF32
 
 
 class NoFrontError(Exception):

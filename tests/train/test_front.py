@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -335,6 +336,23 @@ def test_altered_or_incomplete_map_is_refused(tmp_path: Path) -> None:
     (folder / "front.json").unlink()
     with pytest.raises(DamagedMap):
         ActivationMap(folder)
+
+
+def resident_bytes() -> int:
+    """Of this process, on Linux."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc/self/statm is not here")
+def test_reading_a_large_map_takes_no_memory(tmp_path: Path) -> None:
+    rows = [np.full((64, 64, 128), number, np.float32) for number in range(2)]  # 1 MB each as float16
+    opened = ActivationMap(written(tmp_path / "map", rows * 80))
+    assert opened.nbytes == 160 << 20
+    before = resident_bytes()
+    for number in range(len(opened)):
+        assert opened.row(number)[0, 0, 0] == number % 2
+    assert resident_bytes() - before < 64 << 20
 
 
 def test_run_on_an_altered_map_ends_with_an_error(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from smartbin.errors import WeightsError
 from tests.train.conftest import FLAGS
 from tests.train.tiny import NAME
 from train import loop
@@ -22,6 +25,7 @@ from train.metrics import Epoch
 from train.run import main
 from train.schedule import rate_factor
 from train.training import Training, set_up
+from train.weights import load_weights
 
 pytestmark = pytest.mark.usefixtures("no_report")
 Weights = dict[str, torch.Tensor]
@@ -190,6 +194,26 @@ def test_new_head_starts_small_or_as_a_linear_layer(set_up_tiny: Callable[..., T
     assert small["fc.weight"].std() < 0.02
     assert 0.1 < linear["fc.weight"].abs().max() <= 0.25  # uniform up to 1 / sqrt(16)
     assert linear["fc.bias"].abs().max() > 0
+
+
+def test_first_imagenet_weights_are_another_download_where_there_are_two(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[str] = []
+
+    def download(name: str) -> Weights:
+        fetched.append(name)
+        return {}
+
+    resnet = replace(
+        architecture_of("resnet50"), download=partial(download, "best"), download_v1=partial(download, "first")
+    )
+    for source in ("imagenet", "imagenet_v1"):
+        with pytest.raises(WeightsError, match="these are not weights of resnet50"):
+            load_weights(resnet.build(3, 0.0, 0.0), resnet, source)
+    assert fetched == ["best", "first"]
+    assert main(["--data", str(photos), "--out", str(tmp_path / "out"), *FLAGS, "--weights", "imagenet_v1"]) == 1
+    assert "tiny has only one set of ImageNet weights" in capsys.readouterr().err
 
 
 def test_rest_of_an_epoch_is_a_batch_of_its_own_if_wished() -> None:
