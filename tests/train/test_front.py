@@ -173,15 +173,19 @@ def test_network_that_cannot_be_cut(name: str, recipe: Recipe, reason: str) -> N
         cut(name, recipe, side=160)
 
 
-@pytest.mark.parametrize(("packing", "tolerance"), [("float32", 1e-6), ("float16", 2e-3), ("uint8", 3e-2)])
+@pytest.mark.parametrize(("packing", "tolerance"), [("float32", 1e-5), ("float16", 5e-4), ("uint8", 5e-3)])
 def test_kept_front_gives_the_same_run(
     train_tiny: Callable[..., Path], start: tuple[str, str], caches: Path, packing: str, tolerance: float
 ) -> None:
-    whole = train_tiny(*start, *STILL, "--front", "off", name="whole")
+    # SGD, since Adam steps as far for a gradient that is nothing but rounding as for any other
+    flags = (*start, *STILL, "--optimizer", "sgd", "--head-rate", "0.02", "--backbone-rate", "0.02")
+    whole = train_tiny(*flags, "--front", "off", name="whole")
     assert not maps_in(caches)
-    kept = train_tiny(*start, *STILL, "--front", packing, name="kept")
+    kept = train_tiny(*flags, "--front", packing, name="kept")
     assert len(maps_in(caches)) == 2  # training and validation
-    assert largest_difference(whole, kept) < tolerance
+    difference = largest_difference(whole, kept)
+    assert difference < tolerance
+    assert packing == "float32" or difference > 0  # the rounded answers were used
     ours, theirs = load_run(whole).metrics, load_run(kept).metrics
     for one, other in zip(ours.history, theirs.history, strict=True):
         assert other.train_loss == pytest.approx(one.train_loss, rel=tolerance)
