@@ -16,7 +16,13 @@ class _Stopped(Exception):  # noqa: N818
 
 
 def _stop(number: int, frame: object) -> None:
+    """Only the first signal stops, as in `train/run.py`: a second one may come while the state is being saved."""
+    signal.signal(signal.SIGTERM, _already_stopping)
     raise _Stopped
+
+
+def _already_stopping(number: int, frame: object) -> None:
+    pass
 
 
 def main() -> int:
