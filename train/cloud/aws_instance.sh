@@ -146,7 +146,10 @@ main() {
   [ -z "$ending" ] || stop "$ending"
   watch_training
   wait "$training" || code=$?
-  if [ "$code" = 0 ]; then ending='finished'; fi
+  if [ "$code" = 0 ]; then
+    tell_stack 0 'training has begun' # a short run can end before the watch looks
+    ending='finished'
+  fi
   exit "$code"
 }
 

@@ -29,7 +29,8 @@ class Machine:
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [SCRIPT, self.run, *self.flags],
+            # a shell cannot trap what was ignored when it began, as Ctrl-C is in a background job
+            ["env", "--default-signal=INT", SCRIPT, self.run, *self.flags],
             cwd=REPOSITORY,
             env=self.environment,
             stdout=subprocess.PIPE,

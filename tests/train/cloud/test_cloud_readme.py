@@ -10,7 +10,7 @@ import yaml
 from tests.conftest import REPOSITORY
 from tests.test_readme import commands
 from train.cli import parse_train
-from train.fetch_command import parse_fetch
+from train.fetching.command import parse_fetch
 
 CLOUD = REPOSITORY / "train" / "cloud"
 README = (CLOUD / "README.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ import yaml
 from tests.conftest import REPOSITORY
 from tests.train.cloud.machines import FAKE
 from train.cli import parse_train
-from train.data_registry import data_sets
+from train.fetching.registry import data_sets
 
 FILE = REPOSITORY / "train" / "cloud" / "skypilot.yaml"
 TASK: Mapping[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
