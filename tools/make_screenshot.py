@@ -1,6 +1,6 @@
 """Draws docs/terminal.svg: what `smartbin run` shows on a terminal, on an item of the built-in scene.
 
-    python tools/make_screenshot.py [--item 6] [--out docs/terminal.svg]
+    python tools/make_screenshot.py [--item 5] [--out docs/terminal.svg]
 
 It plays the scene through the daemon's own pipeline and the built-in bundle, and keeps what the live view draws.
 """
@@ -77,7 +77,7 @@ def draw(item: int) -> Console:
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--item", type=int, default=6, help="number of the item to show")
+    parser.add_argument("--item", type=int, default=5, help="number of the item to show")
     parser.add_argument("--out", type=Path, default=Path("docs/terminal.svg"))
     options = parser.parse_args()
     options.out.write_text(draw(options.item).export_svg(title="smartbin run", code_format=_TEMPLATE), encoding="utf-8")

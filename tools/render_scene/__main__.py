@@ -1,7 +1,8 @@
 """Command line: renders what the cache lacks, then writes the frames.
 
 `python tools/render_scene` makes device/scene; `--only soda-can-1 --out /tmp/look` renders one item and writes its
-frames there.
+frames there. `--training 8 --out DIR` renders eight views of every item, each on another ground in another light, into
+a folder per class, for `train/run.py --data garbage DIR`; what is there already is left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ if not __package__:
     sys.path[0] = str(ROOT)
 
 from tools.render_scene.plan import LABELS, states, story  # noqa: E402
+from tools.render_scene.sensor import encode, expose  # noqa: E402
 from tools.render_scene.story import write_story  # noqa: E402
+from tools.render_scene.variety import random_look  # noqa: E402
+
+TRAINING_SIZE = (320, 240)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,11 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--cache", type=Path, default=Path.home() / ".cache" / "smartbin-scene", help="where linear renders are kept"
     )
     parser.add_argument("--stills", action="store_true", help="render only, write no frames")
+    parser.add_argument("--training", type=int, metavar="VIEWS", help="so many pictures of each item to train on")
     given = parser.parse_args(arguments)
-    if given.only and given.out == ROOT / "device" / "scene" and not given.stills:
-        parser.error("--only would leave a story with holes in device/scene; give another --out")
+    if given.out == ROOT / "device" / "scene" and (given.training or (given.only and not given.stills)):
+        parser.error("--only and --training would leave no story in device/scene; give another --out")
+    if given.training:
+        return render_training(given)
 
-    import bpy
+    import bpy  # only now: `--help` needs no renderer
 
     from tools.render_scene.stage import linear_picture
 
@@ -59,6 +67,24 @@ def main(arguments: list[str] | None = None) -> int:
         seed=given.seed,
     )
     print(f"{len(shots)} frames, {size / 1e6:.2f} MB in {given.out}")
+    return 0
+
+
+def render_training(given: argparse.Namespace) -> int:
+    """Pictures of every item at random; returns the exit status."""
+    from tools.render_scene.stage import varied_picture
+
+    wanted = [(item, number) for number in range(given.training) for item in given.only or LABELS]
+    for done, (item, number) in enumerate(wanted, 1):
+        path = given.out / LABELS[item] / f"{item}-{number:03d}.jpg"
+        if path.exists():
+            continue
+        started = time.monotonic()
+        look = random_look(given.seed + 1000 * number + list(LABELS).index(item))
+        linear = varied_picture(item, look, TRAINING_SIZE, given.samples, given.threads)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(expose(linear, warmth=look.warmth, seed=look.seed)))
+        print(f"{done}/{len(wanted)} {path.name} {time.monotonic() - started:.1f} s", flush=True)
     return 0
 
 

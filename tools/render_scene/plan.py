@@ -29,6 +29,33 @@ MOTIONS: dict[str, Motion] = {
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A camera place: where it is, what it looks at (cm), and the lens (mm on a 36 mm wide sensor)."""
+
+    eye: tuple[float, float, float]
+    target: tuple[float, float, float]
+    lens_mm: float
+
+
+VIEWS: dict[str, View] = {
+    "a": View((0.0, -27.0, 36.0), (0.0, 0.6, 0.6), 56.0),
+    "b": View((20.0, -19.0, 38.0), (0.0, 0.0, 0.6), 66.0),
+    "c": View((-8.0, -12.0, 45.0), (0.0, 0.0, 0.6), 62.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lamps:
+    """How bright each lamp is (white = 1 would saturate a camera that looks into it), and the room behind the bin."""
+
+    left: float = 44.0
+    right: float = 23.0
+    panel: float = 2.6
+    room: float = 1.5
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One thing to render: a camera view with an item at rest in it, or with none."""
 

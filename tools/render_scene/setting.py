@@ -7,8 +7,6 @@ lies round the origin.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import bpy
 import cv2
 import numpy as np
@@ -16,29 +14,14 @@ from mathutils import Vector
 
 from tools.render_scene.blender import Surface, make_material, make_object
 from tools.render_scene.paint import Array8, cloud
+from tools.render_scene.plan import Lamps, View
 from tools.render_scene.shapes import MeshData
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A camera place: where it is, what it looks at (cm), and the lens (mm on a 36 mm wide sensor)."""
-
-    eye: tuple[float, float, float]
-    target: tuple[float, float, float]
-    lens_mm: float
-
-
-VIEWS: dict[str, View] = {
-    "a": View((0.0, -27.0, 36.0), (0.0, 0.6, 0.6), 56.0),
-    "b": View((20.0, -19.0, 38.0), (0.0, 0.0, 0.6), 66.0),
-    "c": View((-8.0, -12.0, 45.0), (0.0, 0.0, 0.6), 62.0),
-}
-
-
-def build_setting(view: View) -> None:
-    """Puts tray, lights and camera into the empty scene."""
-    _tray()
-    _lights()
+def build_setting(view: View, floor: Array8 | None = None, lamps: Lamps | None = None) -> None:
+    """Puts tray, lights and camera into the empty scene; `floor` is another picture for the tray, square."""
+    _tray(_floor_paint() if floor is None else floor)
+    _lights(lamps or Lamps())
     _camera(view)
 
 
@@ -73,10 +56,10 @@ def _floor_paint() -> Array8:
     return np.asarray(np.clip(base, 0, 255), np.uint8)
 
 
-def _tray() -> None:
+def _tray(floor: Array8) -> None:
     """A 36 x 28 cm pan: floor, rounded foot, sloping walls, lip, and the dark housing outside it."""
     material = make_material(
-        "tray", Surface(color=_floor_paint(), roughness=(0.38, 0.55), smudge_cm=4.0, bumps=((0.09, 0.004), (3.0, 0.01)))
+        "tray", Surface(color=floor, roughness=(0.38, 0.55), smudge_cm=4.0, bumps=((0.09, 0.004), (3.0, 0.01)))
     )
     half, middle = np.array([18.0, 14.0]), np.array([0.0, -2.0, 0.0])
     section = [
@@ -122,9 +105,7 @@ def _area(
     radiance: float,
     color: tuple[float, float, float],
 ) -> None:
-    """A rectangular lamp that shines at the tray with a radiance (white = 1 would saturate a camera that looks into
-    it).
-    """
+    """A rectangular lamp that shines at the tray with a radiance."""
     lamp = bpy.data.lights.new(name, "AREA")
     lamp.shape, lamp.size, lamp.size_y = "RECTANGLE", *size
     lamp.energy, lamp.color = radiance * np.pi * size[0] * size[1], color
@@ -134,11 +115,15 @@ def _area(
     bpy.context.scene.collection.objects.link(thing)
 
 
-def _lights() -> None:
+def _lights(lamps: Lamps) -> None:
     """Two LED strips in the hood, a soft panel to one side, dim room light through the opening."""
-    _area("strip-left", (-19, 10, 52), (5, 44), 44.0, (1.0, 0.965, 0.91))
-    _area("strip-right", (21, 4, 54), (5, 40), 23.0, (1.0, 0.97, 0.93))
-    _area("panel", (-34, -30, 62), (40, 40), 2.6, (0.86, 0.93, 1.0))
+
+    def tinted(red: float, green: float, blue: float) -> tuple[float, float, float]:
+        return red * lamps.tint[0], green * lamps.tint[1], blue * lamps.tint[2]
+
+    _area("strip-left", (-19, 10, 52), (5, 44), lamps.left, tinted(1.0, 0.965, 0.91))
+    _area("strip-right", (21, 4, 54), (5, 40), lamps.right, tinted(1.0, 0.97, 0.93))
+    _area("panel", (-34, -30, 62), (40, 40), lamps.panel, tinted(0.86, 0.93, 1.0))
     world = bpy.data.worlds.new("room")
     bpy.context.scene.world = world
     world.use_nodes = True
@@ -152,7 +137,7 @@ def _lights() -> None:
     links.new(where.outputs["Generated"], blotches.inputs["Vector"])
     links.new(blotches.outputs["Fac"], ramp.inputs["Fac"])
     links.new(ramp.outputs["Color"], nodes["Background"].inputs["Color"])
-    nodes["Background"].inputs["Strength"].default_value = 1.5
+    nodes["Background"].inputs["Strength"].default_value = lamps.room
 
 
 def _camera(view: View) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tools.render_scene import blender, setting
 from tools.render_scene.items import BUILDERS
-from tools.render_scene.plan import HEIGHT, WIDTH, State
+from tools.render_scene.plan import HEIGHT, VIEWS, WIDTH, State
+from tools.render_scene.variety import Look
 
 
 def linear_picture(state: State, cache: Path, samples: int, seed: int, threads: int) -> NDArray[np.float32]:
@@ -22,7 +23,7 @@ def linear_picture(state: State, cache: Path, samples: int, seed: int, threads: 
     if path.exists():
         return np.asarray(np.load(path)["linear"], np.float32)
     blender.new_scene(WIDTH, HEIGHT, samples, seed, threads)
-    setting.build_setting(setting.VIEWS[state.view])
+    setting.build_setting(VIEWS[state.view])
     if state.item is not None:
         BUILDERS[state.item]()
     picture = blender.render()
@@ -31,3 +32,14 @@ def linear_picture(state: State, cache: Path, samples: int, seed: int, threads: 
     np.savez_compressed(partial, linear=picture.astype(np.float16))
     partial.rename(path)
     return picture
+
+
+def varied_picture(item: str, look: Look, size: tuple[int, int], samples: int, threads: int) -> NDArray[np.float32]:
+    """An item as `look` has it, in linear RGB float32 of `size` (width, height)."""
+    blender.new_scene(*size, samples, look.seed, threads)
+    setting.build_setting(look.view, look.ground, look.lamps)
+    blender.without_importance_map()
+    pivot = BUILDERS[item]()
+    pivot.rotation_euler[2] += np.radians(look.turn_degrees)
+    pivot.location = (*look.place_cm, 0)
+    return blender.render()
