@@ -29,15 +29,16 @@ _SAMPLE_SIDE = 160  # luma statistics are taken from an image at most this wide:
 class BrightnessSettings(BaseModel):
     """How brightness is corrected; part of the model bundle, since the model was trained with it.
 
-    All luma values are means of Rec. 601 luma over the image, 0 black to 1 white.
+    All luma values are means of Rec. 601 luma over the image, 0 black to 1 white. The defaults are what `python
+    train/run.py study brightness` came to, see docs/results.md 13.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(default=True, description="correct images that are out of band")
-    low_luma: float = Field(default=0.35, ge=0, le=1, description="below this mean luma an image is brightened")
+    low_luma: float = Field(default=0.25, ge=0, le=1, description="below this mean luma an image is brightened")
     high_luma: float = Field(default=0.85, ge=0, le=1, description="above this mean luma an image is darkened")
-    target_luma: float = Field(default=0.5, ge=0, le=1, description="the mean luma a dark image is moved towards")
+    target_luma: float = Field(default=0.4, ge=0, le=1, description="the mean luma a dark image is moved towards")
     min_gamma: float = Field(default=0.25, gt=0, le=1, description="strongest brightening: output = input ** gamma")
     max_gamma: float = Field(default=2.0, ge=1, description="strongest darkening")
     too_dark_luma: float = Field(default=0.02, ge=0, le=1, description="below it nothing is guessed")

@@ -52,7 +52,7 @@ def test_correction_keeps_the_order_of_levels_and_hue_of_grey(image: np.ndarray)
     np.testing.assert_array_equal(corrected, table[image])
 
 
-@pytest.mark.parametrize("light", [1 / 6, 1 / 8, 1 / 16])
+@pytest.mark.parametrize("light", [1 / 12, 1 / 16, 1 / 24])
 def test_a_dimmed_photo_is_brought_to_the_target(light: float) -> None:
     dark = dim(draw_photo(4, 240, 320), light, np.random.default_rng(0))
     corrected, exposure = correct(dark, DEFAULTS)
