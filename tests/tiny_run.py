@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from smartbin.images import LabelledPhoto, read_image
 from smartbin.preprocess import PreprocessSpec, stack_inputs, to_input
-from train.architectures import ARCHITECTURES, Architecture, Stage
 from train.checkpoint import METRICS_FILE, ModelRecord, save_model
+from train.datasets.split_record import SPLIT_FILE, SourceRecord, SplitRecord
 from train.metrics import Outputs, RunMetrics, score
-from train.split_record import SPLIT_FILE, SourceRecord, SplitRecord
+from train.networks.architectures import ARCHITECTURES, Architecture, Stage
 
 CLASSES = ("glass", "metal", "paper")
 COLOURS_BGR = {"glass": (190, 110, 60), "metal": (60, 180, 110), "paper": (70, 90, 200)}
@@ -66,7 +66,7 @@ def tiny_architecture() -> Iterator[None]:
     """The registry of architectures with `tiny` in it."""
     registry = MappingProxyType({**ARCHITECTURES, "tiny": TINY})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.architectures.ARCHITECTURES", registry)
+        patch.setattr("train.networks.architectures.ARCHITECTURES", registry)
         yield
 
 

@@ -26,18 +26,18 @@ from smartbin.atomic import write_bytes_atomic, write_text_atomic
 from smartbin.errors import CheckpointError, ConfigError
 from smartbin.images import LabelledPhoto
 from smartbin.preprocess import PreprocessSpec
-from train.architectures import Triple, architecture_of
+from train.datasets.photos import DataSet
+from train.datasets.sources import Part
+from train.datasets.split_record import SPLIT_FILE, SplitRecord, record_split
+from train.datasets.splits import RecordedSplit
 from train.metrics import RunMetrics, Score
-from train.photos import DataSet
-from train.sources import Part
-from train.split_record import SPLIT_FILE, SplitRecord, record_split
-from train.splits import RecordedSplit
+from train.networks.architectures import Triple, architecture_of
+from train.networks.origin import METADATA_KEY
 
 MODEL_FILE = "model.safetensors"
 STATE_FILE = "checkpoint.pt"
 CONFIG_FILE = "config.toml"
 METRICS_FILE = "metrics.json"
-_METADATA_KEY = "smartbin"
 _STATE_VERSION = 1
 
 
@@ -211,7 +211,7 @@ def load_run(path: Path | str) -> TrainedRun:
 def save_model(path: Path, weights: Mapping[str, Tensor], record: ModelRecord) -> None:
     """Write `model.safetensors` into the run directory `path`."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_bytes_atomic(path / MODEL_FILE, save(tensors, metadata={_METADATA_KEY: record.model_dump_json()}))
+    write_bytes_atomic(path / MODEL_FILE, save(tensors, metadata={METADATA_KEY: record.model_dump_json()}))
 
 
 def save_split(path: Path, data: DataSet, fingerprint: str) -> None:
@@ -271,7 +271,7 @@ def _read_model(file: Path, *, with_tensors: bool = True) -> tuple[dict[str, Ten
         raise CheckpointError("no trained weights here", where=file.parent, expected=file.name)
     try:
         with safe_open(file, framework="pt") as opened:
-            metadata = (opened.metadata() or {}).get(_METADATA_KEY, "")
+            metadata = (opened.metadata() or {}).get(METADATA_KEY, "")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()} if with_tensors else {}  # noqa: SIM118
         return tensors, ModelRecord.model_validate_json(metadata)
     except (SafetensorError, OSError) as error:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from smartbin.errors import ConfigError
-from train.architectures import ARCHITECTURES
-from train.config import Augment, Machine, Recipe, TrainConfig, default_data_root
-from train.sources import PARTS, Part
+from train.config import Augment, Machine, Recipe, TrainConfig, default_data_root, find_config
+from train.datasets.sources import PARTS, Part
+from train.networks.architectures import ARCHITECTURES
+from train.run import COMMANDS
 
 _SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("recipe", Recipe, "recipe"),
@@ -38,6 +39,7 @@ class TrainCommand:
     """What the command line of a training run says."""
 
     config: Path | None
+    """Configuration file; a shipped one by its whole path."""
     resume: Path | None
     overrides: dict[str, object]
 
@@ -68,7 +70,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     parser = argparse.ArgumentParser(
         prog="train/run.py",
         description="Photos to a trained run directory.",
-        epilog="other commands: train/run.py evaluate RUN --data FOLDER, train/run.py report RUN",
+        epilog="other commands, each with its own --help: " + ", ".join(" ".join(words) for words in COMMANDS),
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(
@@ -91,7 +93,8 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
         if not equals:
             parser.error(f"--set {assignment}: must be KEY=VALUE")
         overrides[key] = value
-    return TrainCommand(known["config"], known["resume"], overrides)
+    config = None if known["config"] is None else find_config(known["config"])
+    return TrainCommand(config, known["resume"], overrides)
 
 
 def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:

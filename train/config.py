@@ -20,13 +20,13 @@ from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings
 from smartbin.errors import ConfigError
 from smartbin.preprocess import PreprocessSpec
-from train.architectures import architecture_of
-from train.augment_config import Augment
-from train.data_root import default_data_root
+from train.augmentation.config import Augment
+from train.datasets.root import default_data_root
+from train.datasets.sources import NAMED_SETS
 from train.machine_config import Machine
+from train.networks.architectures import architecture_of
+from train.networks.network import DOWNLOADS
 from train.recipe import Recipe
-from train.sources import NAMED_SETS
-from train.weights import DOWNLOADS
 
 __all__ = ["Augment", "Machine", "Recipe", "TrainConfig", "default_data_root", "resolve", "to_toml"]
 
@@ -51,12 +51,15 @@ class TrainConfig(SmartbinSettings):
     data_root: Path = Field(default_factory=default_data_root)
     """Where the named data sets are: a folder that holds `garbage` and `recycle`, or the garbage data set's own; also
     the environment variable SMARTBIN_DATA."""
+    extra: Annotated[tuple[str, ...], NoDecode] = ()
+    """Folders of class folders to train on as well, such as rendered pictures; never validated or tested on."""
     classes: str = "auto"
     """auto: the garbage data set's six where a folder has one of these names, else the folder's own; any: whatever
     folders there are; or names with commas. A folder that is not among them is an error."""
     split: Literal["auto", "published", "seeded", "grouped"] = "auto"
     """published: the data set's own (garbage: all parts; recycle: its test part); seeded: stratified, from the seed;
-    grouped: seeded, but photos of one object stay in one part; auto: published where the names fit, else seeded."""
+    grouped: seeded, but photos of one object stay in one part; auto: published where the names fit, else seeded; with
+    folds grouped."""
     group_weights: str = "imagenet"
     """For a grouped split: weights of the EfficientNet-Lite0 that sees which photos show one object: imagenet
     (download) or a file."""
@@ -72,7 +75,7 @@ class TrainConfig(SmartbinSettings):
     """A class with fewer photos is an error."""
     review: Literal["off", "on"] = "off"
     """on: training photos that were found to be wrongly labelled, or copies of validation or test photos, are left out
-    (`train/reviews`). Off by default: figures stay comparable with others' on the published split."""
+    (`train/datasets/reviews`). Off by default: figures stay comparable with others' on the published split."""
     limit: int = Field(default=0, ge=0)
     """At most this many photos per class, part and source, for quick runs; 0: all."""
     model: str = "efficientnet_lite0"
@@ -111,7 +114,12 @@ class TrainConfig(SmartbinSettings):
     brightness: BrightnessSettings = BrightnessSettings()
     machine: Machine = Machine()
 
-    @field_validator("data", "teacher", mode="before")
+    @property
+    def grouped(self) -> bool:
+        """Whether photos of one object stay in one part."""
+        return self.split == "grouped" or (self.split == "auto" and self.folds > 0)
+
+    @field_validator("data", "extra", "teacher", mode="before")
     @classmethod
     def _read_names(cls, value: object) -> object:
         """A single name may stand without a list; in the environment several stand in a JSON list."""
@@ -123,8 +131,8 @@ class TrainConfig(SmartbinSettings):
     def _check_folds(self) -> TrainConfig:
         if self.folds == 1:
             raise ValueError("folds must be 0, or 2 and more, but is 1")
-        if self.folds and self.split not in ("seeded", "grouped"):
-            raise ValueError(f"with folds, split must be seeded or grouped, but is {self.split!r}")
+        if self.folds and self.split == "published":
+            raise ValueError("with folds, split must be seeded or grouped, but is 'published'")
         if self.fold >= max(1, self.folds):
             raise ValueError(f"fold must be below folds ({self.folds}), but is {self.fold}")
         return self
@@ -135,8 +143,9 @@ class TrainConfig(SmartbinSettings):
             architecture = architecture_of(self.model)
         except ConfigError as error:
             raise ValueError(f"model must be one of {error.expected}, but is {self.model!r}") from error
+        least_train = architecture.min_train_size if self.recipe.auxiliary else architecture.min_test_size
         for name, size, least in (
-            ("train_size", self.train_side, architecture.min_train_size),
+            ("train_size", self.train_side, least_train),
             ("test_size", self.preprocess.size, architecture.min_test_size),
         ):
             if architecture.fixed_size and size != least:
@@ -184,6 +193,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
     paths = {
         "group_weights": _whole_path(config.group_weights),
         "data": tuple(item if item in NAMED_SETS else str(Path(item).resolve()) for item in config.data),
+        "extra": tuple(str(Path(folder).resolve()) for folder in config.extra),
         "teacher": tuple(str(Path(run).resolve()) for run in config.teacher),
         "data_root": config.data_root.resolve(),
         "weights": _whole_path(config.weights),

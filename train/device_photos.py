@@ -14,10 +14,10 @@ from torch import Tensor
 
 from smartbin.brightness import BrightnessSettings
 from smartbin.images import BgrImage
-from train.augment_config import Augment
+from train.augmentation.config import Augment
+from train.augmentation.plans import PlanSamples, to_device
+from train.augmentation.tensor_augment import augment_batch
 from train.loader import Batch, SampleKey, collated
-from train.plans import PlanSamples, to_device
-from train.tensor_augment import augment_batch
 
 _CHUNK_BYTES = 64 << 20
 

@@ -10,26 +10,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import DataError
 from smartbin.images import LabelledPhoto
-from train.architectures import architecture_of
+from train.augmentation.lighting import Light
 from train.checkpoint import TrainedRun, load_run, read_record
+from train.cli import parse_evaluate
 from train.config import Machine
 from train.console import say
-from train.inference import DevicePreparation, classify
-from train.lighting import Light
-from train.loader import PhotoSamples
-from train.machine import open_fabric, worker_count
+from train.datasets.sources import NAMED_SETS, Part, open_known
+from train.finished_run import FinishedRun
 from train.metrics import Score, SourceScore, score, score_sources
-from train.reading import PhotoStore, open_photos
-from train.sources import NAMED_SETS, Part, open_known
 
 EVALUATION_FILE = "evaluation.json"
 _PIPED_WIDTH = 128
@@ -64,6 +59,21 @@ class EvaluationFile(_Record):
     evaluations: list[Evaluation]
 
 
+def evaluate_command(arguments: Sequence[str]) -> int:
+    """The command `evaluate RUN`; the exit code."""
+    command = parse_evaluate(arguments)
+    evaluate(
+        command.run,
+        data=command.data,
+        data_root=command.data_root,
+        part=command.part,
+        lights=command.lights,
+        machine=command.machine,
+        out=command.out,
+    )
+    return 0
+
+
 def evaluate(
     path: Path,
     *,
@@ -85,10 +95,8 @@ def evaluate(
     photos, sources = other_photos(data, data_root, run) if data else (run.photos(part), run.split.source_names(part))
     if not photos:
         raise DataError("no photos to evaluate on", where=f"the {own}", expected="one or more")
-    store = open_photos(photos, machine)
-    fabric = open_fabric(machine)
-    model = run.build_model().to(fabric.device)
-    levels = [_level(run, model, photos, sources, store, light, fabric, machine) for light in conditions]
+    finished = FinishedRun(run, machine)
+    levels = [_level(finished, photos, sources, light) for light in conditions]
     title = ", ".join(item if item in NAMED_SETS else str(Path(item).resolve()) for item in data) or own
     seen = {photo.path for photo in run.split.listed("train")}
     trained_on = sum(photo.path in seen for photo in photos)
@@ -100,28 +108,10 @@ def evaluate(
     return evaluation
 
 
-def _level(
-    run: TrainedRun,
-    model: nn.Module,
-    photos: Sequence[LabelledPhoto],
-    sources: Sequence[str],
-    store: PhotoStore,
-    light: Light,
-    fabric: Fabric,
-    machine: Machine,
-) -> LightScore:
-    samples = PhotoSamples(photos, run.classes, store, DevicePreparation(run.preprocess, light))
-    outputs = classify(
-        model,
-        architecture_of(run.architecture),
-        samples,
-        fabric,
-        workers=worker_count(machine),
-        title=f"light {light.exposure:g}",
-        exact=machine.precision != "bf16",
-    )
+def _level(finished: FinishedRun, photos: Sequence[LabelledPhoto], sources: Sequence[str], light: Light) -> LightScore:
+    outputs, classes = finished.outputs(photos, f"light {light.exposure:g}", light=light), finished.run.classes
     return LightScore(
-        light=light.exposure, score=score(outputs, run.classes), sources=score_sources(outputs, run.classes, sources)
+        light=light.exposure, score=score(outputs, classes), sources=score_sources(outputs, classes, sources)
     )
 
 

@@ -12,14 +12,14 @@ from smartbin.atomic import write_text_atomic
 from train.checkpoint import METRICS_FILE, ModelRecord, save_model
 from train.config import REPOSITORY
 from train.delivery import describe_delivery
-from train.final_scores import score_everything
-from train.loss_parts import measure_loss_parts
 from train.machine import describe_device, precision_of
 from train.metrics import Delivery, RunMetrics, score, score_sources
-from train.outputs import RunOutputs, save_outputs
-from train.predictions import PREDICTIONS_FILE, predictions_csv
 from train.ranks import rank
-from train.report import write_report
+from train.report.final_scores import score_everything
+from train.report.loss_parts import measure_loss_parts
+from train.report.outputs import RunOutputs, save_outputs
+from train.report.predictions import PREDICTIONS_FILE, predictions_csv
+from train.report.report import write_report
 from train.training import Training
 
 COMMIT_VARIABLE = "SMARTBIN_COMMIT"

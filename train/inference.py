@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from smartbin.images import BgrImage
 from smartbin.preprocess import PreprocessSpec, to_input
-from train.architectures import Architecture, Triple, split_outputs
+from train.augmentation.lighting import AS_IT_IS, Light
 from train.console import progress
 from train.kept_batches import KeptBatches
-from train.lighting import AS_IT_IS, Light
 from train.loader import Samples, in_order
 from train.metrics import Outputs
+from train.networks.architectures import Architecture, Triple, split_outputs
 from train.ranks import gathered, rank, ranks
 
 BATCH = 64

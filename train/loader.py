@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from smartbin.images import BgrImage, LabelledPhoto
-from train.reading import PhotoStore
-from train.scenes import Scenes
+from train.augmentation.scenes import Scenes
+from train.cache.reading import PhotoStore
 
 Prepare: TypeAlias = Callable[[BgrImage, int], NDArray[np.uint8]]
 """A photo uint8 [H, W, 3] BGR and a seed to a network input uint8 [S, S, 3] RGB."""

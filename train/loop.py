@@ -32,7 +32,7 @@ from train.timing import StepTimes
 from train.training import Training, restore, save, set_up
 
 if TYPE_CHECKING:
-    from train.event_log import EventLog
+    from train.report.event_log import EventLog
 
 Mix: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Inputs [N, 3, S, S] and labels [N] to mixed inputs and targets, [N] or [N, C]."""
@@ -61,7 +61,7 @@ def event_log(training: Training) -> Iterator[EventLog | None]:
     if not training.config.tensorboard or rank() != 0:
         yield None
         return
-    from train.event_log import EventLog  # its imports take a second
+    from train.report.event_log import EventLog  # its imports take a second
 
     with closing(EventLog(training.path, training.position.history)) as events:
         yield events

@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from smartbin.errors import ConfigError
+from train.allocator import keep_freed_memory
 from train.console import be_quiet
 from train.machine_config import Machine
 from train.ranks import rank, ranks, ranks_here, step_seed
@@ -36,6 +37,8 @@ def open_fabric(machine: Machine) -> Fabric:
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
+    elif machine.keep_memory:
+        keep_freed_memory()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision; we do, too
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if uses_bf16(machine, device) else "32-true"
     if ranks() == 1:

@@ -175,6 +175,11 @@ class RunMetrics(_Record):
     software: str = ""
     starting_weights: str = ""
 
+    @property
+    def images_per_second(self) -> float:
+        """Training photos a second, mean over the epochs; 0 if there was none."""
+        return sum(epoch.images_per_second for epoch in self.history) / max(1, len(self.history))
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
@@ -196,22 +201,19 @@ class Outputs:
 
 def score(outputs: Outputs, classes: Sequence[str]) -> Score:
     """All figures of a set of one or more photos."""
-    labels, predicted = outputs.labels, outputs.predicted
-    matrix = confusion_matrix(labels, predicted, len(classes))
-    correct = int((labels == predicted).sum())
-    low, high = wilson_interval(correct, len(labels))
+    labels = outputs.labels
     losses = -log_softmax(outputs.logits)[np.arange(len(labels)), labels]
-    return Score(
-        photos=len(labels),
-        correct=correct,
-        accuracy=correct / len(labels),
-        interval_low=low,
-        interval_high=high,
-        macro_f1=macro_f1(labels, predicted, len(classes)),
-        loss=float(losses.mean()),
-        per_class=[_class_score(label, index, matrix) for index, label in enumerate(classes)],
-        confusion=matrix.tolist(),
-    )
+    return _score(confusion_matrix(labels, outputs.predicted, len(classes)), float(losses.mean()), classes)
+
+
+def pooled(scores: Sequence[Score]) -> Score:
+    """The figures of one or more sets of photos together, all of the same classes."""
+    if len(scores) == 1:
+        return scores[0]
+    photos = sum(item.photos for item in scores)
+    matrix = np.asarray([item.confusion for item in scores], np.int64).sum(axis=0)
+    loss = sum(item.loss * item.photos for item in scores) / photos
+    return _score(matrix, loss, [entry.label for entry in scores[0].per_class])
 
 
 def score_sources(outputs: Outputs, classes: Sequence[str], sources: Sequence[str]) -> list[SourceScore]:
@@ -227,6 +229,23 @@ def score_sources(outputs: Outputs, classes: Sequence[str], sources: Sequence[st
         SourceScore(source=name, score=score(Outputs(outputs.logits[mask], outputs.labels[mask]), classes))
         for name, mask in masks.items()
     ]
+
+
+def _score(matrix: NDArray[np.int64], loss: float, classes: Sequence[str]) -> Score:
+    """From the confusion matrix and the mean loss of a photo."""
+    photos, correct = int(matrix.sum()), int(np.trace(matrix))
+    low, high = wilson_interval(correct, photos)
+    return Score(
+        photos=photos,
+        correct=correct,
+        accuracy=correct / photos,
+        interval_low=low,
+        interval_high=high,
+        macro_f1=macro_f1(matrix),
+        loss=loss,
+        per_class=[_class_score(label, index, matrix) for index, label in enumerate(classes)],
+        confusion=matrix.tolist(),
+    )
 
 
 def _class_score(label: str, index: int, matrix: NDArray[np.int64]) -> ClassScore:

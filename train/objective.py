@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from train.networks import split_outputs
+from train.networks.network import split_outputs
 from train.recipe import Recipe
 
 

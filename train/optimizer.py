@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from train.networks import Architecture
+from train.networks.network import Architecture
 from train.recipe import Recipe
 from train.schedule import rate_groups
 

@@ -6,6 +6,7 @@ the CPU (gloo), so that no GPU is waited for.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -114,10 +115,15 @@ def wait_for_all() -> None:
 
 
 def end_ranks() -> None:
-    """Leave the group; at the end of a run that went well."""
+    """Leave the group and end its threads; at the end of a run that went well.
+
+    The wrapped network lies in a reference cycle and holds the group, whose threads then live on until the interpreter
+    ends. One that lets go of a tensor at that moment aborts the process, and torchrun the run.
+    """
     if distributed.is_available() and distributed.is_initialized():
         _cpu_group.cache_clear()
         distributed.destroy_process_group()
+        gc.collect()
 
 
 @lru_cache(maxsize=1)

@@ -67,7 +67,7 @@ class Recipe(Section):
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth, for architectures that have it (EfficientNet)."""
     auxiliary: float = Field(default=0.4, ge=0)
-    """Weight of InceptionV3's auxiliary loss."""
+    """Weight of InceptionV3's auxiliary loss; 0: none, which also lets it train below 299 px."""
     distill_weight: float = Field(default=0.5, ge=0, le=1)
     """Part of the objective that is the teachers' answers, where there are teachers; the rest is the labels."""
     distill_temperature: float = Field(default=2.0, gt=0)

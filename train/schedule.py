@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-from train.networks import Architecture
+from train.networks.network import Architecture
 
 
 def rate_factor(

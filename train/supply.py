@@ -1,7 +1,7 @@
 """Where the training batches of an epoch come from: made by loader processes on the CPU, or on the device itself.
 
-Both make the same of a seed (`train/draws.py`), up to the noise itself. Of several ranks each takes its own share of
-every batch.
+Both make the same of a seed (`train/augmentation/draws.py`), up to the noise itself. Of several ranks each takes its
+own share of every batch.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import torch
 from lightning_fabric import Fabric
 
 from smartbin.errors import ConfigError
-from train.augment import Augmentation
+from train.augmentation.augment import Augmentation
+from train.augmentation.scenes import prepare_scenes
+from train.cache.reading import PhotoStore, estimated_bytes
 from train.config import TrainConfig
 from train.console import say
+from train.datasets.photos import DataSet
 from train.device_photos import DeviceBatches, upload_photos
 from train.inference import DevicePreparation
 from train.loader import Batch, PhotoSamples, SampleKey, load_batches
 from train.machine import worker_count
 from train.machine_config import Machine
-from train.photos import DataSet
 from train.ranks import share_of
-from train.reading import PhotoStore, estimated_bytes
-from train.scenes import prepare_scenes
 
 _SHARE_OF_DEVICE = 0.4  # of its memory, all of it: what is free now may differ when a run is resumed
 

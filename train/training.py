@@ -19,30 +19,30 @@ from torch import Tensor, nn
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
 from smartbin.images import LabelledPhoto
-from train.anchor import Anchor, anchor_of, anchor_of_run
-from train.architectures import Architecture, architecture_of
+from train.cache.reading import PhotoStore, open_photos
 from train.checkpoint import CONFIG_FILE, TrainState, begun_split, load_state, save_split, save_state
-from train.compiling import compiled
 from train.config import TrainConfig, to_toml
 from train.console import say
-from train.distillation import Teachers, open_teachers
-from train.freezing import Frozen, freeze
-from train.front_supply import KeptFront, open_front
+from train.datasets.photos import DataSet, chosen_photos, fingerprint, open_data
 from train.inference import DevicePreparation, network_inputs
 from train.kept_batches import KeptBatches, kept_on
-from train.knowledge import Knowledge, knowledge_of
 from train.loader import PhotoSamples, SampleKey, Samples, epoch_batches, epoch_keys, with_views
 from train.losses import Losses
 from train.machine import describe_device, open_fabric, precision_of, worker_count
 from train.metrics import Epoch, GroupRate
+from train.networks.anchor import Anchor, anchor_of, anchor_of_run
+from train.networks.architectures import Architecture, architecture_of
+from train.networks.compiling import compiled
+from train.networks.distillation import Teachers, open_teachers
+from train.networks.freezing import Frozen, freeze
+from train.networks.front_supply import KeptFront, open_front
+from train.networks.knowledge import Knowledge, knowledge_of
+from train.networks.probe import probe_head
+from train.networks.weights import LoadedWeights, load_weights
 from train.optimizer import make_optimizer
-from train.photos import DataSet, chosen_photos, fingerprint, open_data
-from train.probe import probe_head
 from train.ranks import check_batch, rank, ranks
-from train.reading import PhotoStore, open_photos
 from train.supply import Supply, open_supply, training_samples
 from train.timing import StepTimes
-from train.weights import LoadedWeights, load_weights
 
 
 @dataclass(slots=True)
@@ -159,28 +159,20 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     architecture = architecture_of(config.model)
     torch.manual_seed(config.seed)
     model, weights = _load_network(config, architecture, len(data.classes), fabric)
-    loaded = frozenset(weights.loaded)
     say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
     say(weights.summary())
-    frozen = freeze(model, architecture, config.recipe, loaded)
+    frozen = freeze(model, architecture, config.recipe, frozenset(weights.loaded))
     with fabric.rank_zero_first(local=True):  # and so does decoding
         store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)
-    if config.machine.channels_last:
-        model.to(memory_format=torch.channels_last)
-    model.to(fabric.device)
-    if config.recipe.head_start == "probe":
-        probe_head(model, architecture, _as_on_device(config, data, store), fabric, worker_count(config.machine))
-    other = config.recipe.blend_with
-    anchor = anchor_of(model, architecture, loaded, with_head=config.recipe.head_start == "probe")
-    blended = anchor if other is None else anchor_of_run(other, architecture, data.classes)
-    knowledge = knowledge_of(model, architecture, config.weights) if config.recipe.keep else None
+    _to_device(model, architecture, config, data, store, fabric)
+    anchor, blended, knowledge = _what_is_kept(model, architecture, config, weights, data)
     decay = config.recipe.ema_decay
     ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
     samples = training_samples(config, data, store)
     front = open_front(config, model, architecture, frozen, fabric, samples, data, store)
     trained = front.front.back_of(model) if front else model
-    plain = make_optimizer(model, architecture, loaded, config.recipe)
+    plain = make_optimizer(model, architecture, frozenset(weights.loaded), config.recipe)
     forward, optimizer = fabric.setup(compiled(trained, config.machine, fabric.device), plain)
     teachers = open_teachers(
         config.teacher, data.classes, architecture, fabric, temperature=config.recipe.distill_temperature
@@ -229,8 +221,27 @@ def _load_network(
     return model, weights
 
 
-def _as_on_device(config: TrainConfig, data: DataSet, store: PhotoStore) -> PhotoSamples:
-    return PhotoSamples(data.train, data.classes, store, DevicePreparation(config.preprocess))
+def _to_device(
+    model: nn.Module, architecture: Architecture, config: TrainConfig, data: DataSet, store: PhotoStore, fabric: Fabric
+) -> None:
+    """The network in its place, and its head with the first weights that the recipe wants."""
+    if config.machine.channels_last:
+        model.to(memory_format=torch.channels_last)
+    model.to(fabric.device)
+    if config.recipe.head_start == "probe":
+        samples = PhotoSamples(data.train, data.classes, store, DevicePreparation(config.preprocess))
+        probe_head(model, architecture, samples, fabric, worker_count(config.machine))
+
+
+def _what_is_kept(
+    model: nn.Module, architecture: Architecture, config: TrainConfig, weights: LoadedWeights, data: DataSet
+) -> tuple[Anchor, Anchor, Knowledge | None]:
+    """The start itself, what is blended into the delivered weights, and what the loaded network knew."""
+    recipe = config.recipe
+    anchor = anchor_of(model, architecture, frozenset(weights.loaded), with_head=recipe.head_start == "probe")
+    other = recipe.blend_with
+    blended = anchor if other is None else anchor_of_run(other, architecture, data.classes)
+    return anchor, blended, knowledge_of(model, architecture, config.weights) if recipe.keep else None
 
 
 def save(training: Training) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from tests.train.fetching import Site, running_site
 from tests.train.tiny import NAME, register_tiny
+from train import loop
 from train.run import main
 
 FLAGS = (
@@ -38,6 +40,31 @@ def _tiny_network() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+class Steps:
+    """Counts the training steps that are done, and sends SIGTERM after one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done, self._last = 0, 0
+        self._step = loop.train_step
+        monkeypatch.setattr(loop, "train_step", self._counted)
+
+    def stop_after(self, more: int) -> None:
+        """SIGTERM comes after so many more steps, once."""
+        self._last = self.done + more
+
+    def _counted(self, *arguments: object) -> None:
+        self._step(*arguments)  # type: ignore[arg-type]
+        self.done += 1
+        if self.done == self._last:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """The training steps of a test, which `steps.stop_after` stops."""
+    return Steps(monkeypatch)
 
 
 @pytest.fixture

@@ -8,14 +8,17 @@ import cv2
 
 from smartbin.classes import GARBAGE_CLASSES, RECYCLE_TO_GARBAGE
 from tests.conftest import draw_photo
-from train.sources import published_names
+from train.datasets.sources import published_names
 
 
-def write_garbage(root: Path) -> Path:
-    """Some photos with published names, six classes; of the test part only cardboard's. Returns `root`."""
+def write_garbage(root: Path, *, train: int = 6) -> Path:
+    """Some photos with published names, six classes, `train` of each to train on; of the test part only cardboard's.
+
+    Returns `root`.
+    """
     for number, label in enumerate(GARBAGE_CLASSES):
         (root / label).mkdir(parents=True)
-        for part, count in (("train", 6), ("val", 4), ("test", 3 if label == "cardboard" else 0)):
+        for part, count in (("train", train), ("val", 4), ("test", 3 if label == "cardboard" else 0)):
             names = sorted(name for name in published_names(part) if name.startswith(label))
             for index, name in enumerate(names[:count]):
                 cv2.imwrite(str(root / label / name), draw_photo(100 * number + 10 * len(part) + index))

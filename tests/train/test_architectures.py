@@ -12,9 +12,9 @@ import torch
 from export.run import main as export
 from smartbin.bundle import read_bundle
 from smartbin.errors import ConfigError
-from train.architectures import architecture_of, split_outputs
 from train.checkpoint import load_run
-from train.freezing import freeze
+from train.networks.architectures import architecture_of, split_outputs
+from train.networks.freezing import freeze
 from train.recipe import Recipe
 from train.run import main
 
@@ -121,7 +121,7 @@ def test_run_of_an_architecture_that_is_gone_is_refused(
     train_tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = train_tiny()
-    monkeypatch.setattr("train.architectures.ARCHITECTURES", {})
+    monkeypatch.setattr("train.networks.architectures.ARCHITECTURES", {})
     assert main(["report", str(path)]) == 1
     assert "a run of an unknown architecture" in capsys.readouterr().err
 
@@ -132,3 +132,9 @@ def test_default_run_directory_has_no_colon(photos: Path, tmp_path: Path, monkey
     flags = ["--model", "timm:test_resnet", "--weights", "none", "--workers", "0", "--smoke"]
     assert main(["--data", str(photos), *flags]) == 0
     assert (tmp_path / "runs" / "timm-test_resnet-20260101-000000" / "model.safetensors").is_file()
+
+
+def test_a_run_from_a_run_says_what_it_descends_from(train_tiny: Callable[..., Path]) -> None:
+    first = train_tiny("--epochs", "1", name="first")
+    second = train_tiny("--epochs", "1", "--weights", str(first / "model.safetensors"), name="second")
+    assert load_run(second).weights == f"model.safetensors, from {load_run(first).weights}"

@@ -20,8 +20,8 @@ from train.audit.network import network_of_run
 from train.audit.records import Audit
 from train.audit.survey import survey
 from train.config import TrainConfig
+from train.datasets.photos import open_data
 from train.inference import normalise
-from train.photos import open_data
 from train.run import main
 
 COLOURS = {"bottle": (60, 170, 40), "can": (200, 60, 40), "carton": (40, 70, 190)}

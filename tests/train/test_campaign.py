@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import pytest
 
 from smartbin.config import load_settings
 from smartbin.errors import ConfigError
+from tests.train.conftest import Steps
 from tests.train.tiny import NAME
-from train import loop
-from train.campaign import Variant, changed_settings, run_all
 from train.checkpoint import MODEL_FILE, load_run
 from train.config import TrainConfig, resolve
 from train.stopping import Stopped
+from train.study.campaign import Variant, changed_settings, run_all
 
 
 @pytest.fixture
@@ -31,27 +30,20 @@ def variant(photos: Path) -> Callable[..., Variant]:
 
 
 def test_finished_runs_are_left_and_stopped_ones_go_on(
-    variant: Callable[..., Variant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variant: Callable[..., Variant], tmp_path: Path, steps: Steps
 ) -> None:
     variants = [variant("plain"), variant("seeded", seed=1)]
-    real_step, steps = loop.train_step, iter(range(1, 100))
     per_run = 3  # 25 photos in batches of 8
-
-    def step_then_signal(*arguments: object) -> None:
-        real_step(*arguments)  # type: ignore[arg-type]
-        if next(steps) == per_run + 1:  # in the second run
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "train_step", step_then_signal)
+    steps.stop_after(per_run + 1)  # in the second run
     out = tmp_path / "campaign"
     with pytest.raises(Stopped):
         run_all(variants, out)
     first = (out / "plain" / MODEL_FILE).stat().st_mtime_ns
     assert not (out / "seeded" / MODEL_FILE).exists()
 
-    steps = iter(range(100, 200))
+    begun = steps.done
     assert run_all(variants, out) == [out / "plain", out / "seeded"]
-    assert next(steps) == 100 + per_run - 1  # one step of the second run was done before
+    assert steps.done - begun == per_run - 1  # one step of the second run was done before
     assert (out / "plain" / MODEL_FILE).stat().st_mtime_ns == first
     assert [load_run(out / name).seed for name in ("plain", "seeded")] == [0, 1]
 

@@ -7,11 +7,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 
 from smartbin.errors import CheckpointError
 from tests.train.test_report import Page
-from train.compare import compare, comparison_csv, differing_settings, draw_accuracies, read_row
+from train.checkpoint import load_run
+from train.report.compare import compare, comparison_csv, differing_settings
+from train.report.plots_compare import draw_accuracies
+from train.report.run_row import read_row
 from train.run import main
 
 
@@ -25,7 +29,10 @@ def test_comparison_agrees_with_the_runs(pair: tuple[Path, Path], tmp_path: Path
     out = tmp_path / "side by side"
     before = {path: path.stat().st_mtime_ns for run in pair for path in run.iterdir()}
     assert main(["compare", *map(str, pair), "--out", str(out)]) == 0
-    assert {path.name for path in out.iterdir()} == {f"compare.{kind}" for kind in ("csv", "html", "md", "png")}
+    assert {path.name for path in out.iterdir()} == {
+        *(f"compare.{kind}" for kind in ("csv", "html", "md", "png")),
+        "compare_time.png",
+    }
     assert {path: path.stat().st_mtime_ns for run in pair for path in run.iterdir()} == before
 
     lines = list(csv.DictReader((out / "compare.csv").read_text(encoding="utf-8").splitlines()))
@@ -55,14 +62,16 @@ def test_page_of_a_comparison_stands_alone(pair: tuple[Path, Path], tmp_path: Pa
     page = Page((tmp_path / "out" / "compare.html").read_text(encoding="utf-8"))
     links = [value for _, tag in page.tags for name, value in tag.items() if name in {"src", "srcset", "href"}]
     assert [link for link in links if not link.startswith(("data:image/", "#"))] == []
-    assert all("plain 0." in image["alt"] for image in page.of("img"))
+    said = [image["alt"] for image in page.of("img")]
+    assert any("plain 0." in text for text in said)
+    assert any("0.95 is reached by none" in text for text in said)
 
 
 def test_same_run_twice_has_no_differing_setting(train_tiny: Callable[..., Path]) -> None:
     run = train_tiny()
     rows = [read_row(run, "a"), read_row(run, "b")]
     assert differing_settings(rows) == []
-    assert len(comparison_csv(rows, []).splitlines()) == 3
+    assert len(comparison_csv(rows, [], 0.95).splitlines()) == 3
     heights = {line.get_ydata()[0] for line in draw_accuracies(rows).axes[0].lines}
     assert heights >= {0}
 
@@ -101,3 +110,31 @@ def test_run_that_cannot_be_compared_is_named(
 def test_nothing_to_compare(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing to compare"):
         compare([], tmp_path)
+
+
+def test_time_to_an_accuracy_is_that_of_the_first_epoch_that_has_it(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    file = pair[0] / "metrics.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    first = metrics["history"][0]
+    courses = ((0.5, 10.0), (0.8, 5.0), (0.7, 10.0))
+    metrics["history"] = [first | {"val_accuracy": reached, "images_per_second": speed} for reached, speed in courses]
+    file.write_text(json.dumps(metrics), encoding="utf-8")
+    out = tmp_path / "out"
+    photos = len(load_run(pair[0]).split.parts["train"])
+
+    def lines(reach: str) -> list[dict[str, str]]:
+        assert main(["compare", *map(str, pair), "--reach", reach, "--out", str(out)]) == 0
+        return list(csv.DictReader((out / "compare.csv").read_text(encoding="utf-8").splitlines()))
+
+    assert float(lines("0.5")[0]["seconds_to_0.5"]) == pytest.approx(photos / 10)
+    assert float(lines("0.75")[0]["seconds_to_0.75"]) == pytest.approx(photos / 10 + photos / 5)
+    assert lines("0.99")[0]["seconds_to_0.99"] == ""
+    assert "seconds of training to 0.99" in (out / "compare.md").read_text(encoding="utf-8")
+    assert cv2.imread(str(out / "compare_time.png")) is not None
+
+
+@pytest.mark.parametrize("reach", ["0", "1.1", "nan", "most"])
+def test_accuracy_that_no_run_can_reach_is_refused(reach: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "runs/a", "--reach", reach])
+    assert stop.value.code == 2

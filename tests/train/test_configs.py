@@ -12,9 +12,9 @@ import torch
 from smartbin.config import load_settings
 from smartbin.preprocess import to_input
 from tests.conftest import draw_photo
-from train.augment import Augmentation
+from train.augmentation.augment import Augmentation
+from train.augmentation.draws import random_box
 from train.config import CONFIGS, TrainConfig, find_config, resolve
-from train.draws import random_box
 from train.run import main
 from train.schedule import rate_factor
 from train.training import set_up
@@ -40,7 +40,7 @@ def test_originals_are_shipped_and_found_by_name(tmp_path: Path, monkeypatch: py
     ("name", "trained", "side"),
     [
         ("original_resnet50", {"layer4", "fc"}, 224),
-        ("original_inception_v3", {"AuxLogits", "Mixed_7a", "Mixed_7b", "Mixed_7c", "fc"}, 299),
+        ("original_inception_v3", {"Mixed_7a", "Mixed_7b", "Mixed_7c", "fc"}, 299),
     ],
 )
 def test_original_optimizer_and_network(photos: Path, tmp_path: Path, name: str, trained: set[str], side: int) -> None:

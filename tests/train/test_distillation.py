@@ -12,15 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.train.conftest import FLAGS
+from tests.train.conftest import FLAGS, Steps
 from tests.train.tiny import NAME
-from train import loop
-from train.architectures import IMAGENET_MEAN, IMAGENET_STD, architecture_of
 from train.checkpoint import load_run
-from train.distillation import Teachers
 from train.inference import normalise
 from train.machine import open_fabric
 from train.machine_config import Machine
+from train.networks.architectures import IMAGENET_MEAN, IMAGENET_STD, architecture_of
+from train.networks.distillation import Teachers
 from train.objective import objectives
 from train.recipe import Recipe
 from train.run import main
@@ -132,23 +131,15 @@ def test_resumed_student_equals_an_uninterrupted_one(
     teacher: Path,
     train_tiny: Callable[..., Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    steps: Steps,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     flags = ("--teacher", str(teacher), "--mixup", "0.3", "--dropout", "0.4")
     whole = train_tiny(*flags, name="whole")
-    real_step, steps = loop.train_step, iter(range(1, 100))
-
-    def step_then_signal(*arguments: object) -> None:
-        real_step(*arguments)  # type: ignore[arg-type]
-        if next(steps) == 4:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "train_step", step_then_signal)
+    steps.stop_after(4)
     out = tmp_path / "parts"
     arguments = ["--data", str(tmp_path / "photos"), "--out", str(out), "--epochs", "2", *FLAGS, *flags]
     assert main(arguments) == 128 + signal.SIGTERM
-    monkeypatch.setattr(loop, "train_step", real_step)
 
     moved = tmp_path / "elsewhere"
     shutil.move(teacher, moved)

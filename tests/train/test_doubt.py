@@ -9,21 +9,22 @@ import torch
 from smartbin import calibration
 from smartbin.errors import DataError
 from tests.train.tiny import TinyNetwork
-from train import outsiders as outside
-from train.feature_distance import collected_features, fit_feature_space
-from train.figure_files import DARK, LIGHT, picture
 from train.metrics import Outputs
-from train.outputs import OutsiderOutputs, RunOutputs, Scored
-from train.outsiders import OUTSIDER_KINDS, OutsiderKind, missing_pictures, outsiders
-from train.plots_doubt import draw_coverage, draw_reliability, draw_scores
-from train.rejection import (
+from train.networks.feature_distance import USUAL_SHARE, collected_features, fit_feature_space
+from train.report import outsiders as outside
+from train.report.figure_files import DARK, LIGHT, picture
+from train.report.outputs import OutsiderOutputs, RunOutputs, Scored
+from train.report.outsiders import OUTSIDER_KINDS, OutsiderKind, missing_pictures, outsiders
+from train.report.plots_doubt import draw_coverage, draw_reliability, draw_scores
+from train.report.rejection import (
     grouped_interval,
     measure_acceptance,
     measure_catches,
     measure_coverage,
     threshold_that_keeps,
+    weight_in_energy,
 )
-from train.reliability import crossfit, error_by_chance, folds_of, measure_reliability
+from train.report.reliability import crossfit, error_by_chance, folds_of, measure_reliability
 
 
 def drawn(photos: int, scale: float = 1.0, seed: int = 0) -> Outputs:
@@ -176,13 +177,29 @@ def test_separable_outsiders_are_all_caught_and_twins_are_not() -> None:
 
 
 def test_distance_catches_what_logits_cannot_see() -> None:
-    val = Scored(drawn(200), np.linspace(0, 0.5, 200, dtype=np.float32))
-    far = others(drawn(200).logits, np.full(200, 0.9, np.float32))
+    seen = drawn(200)
+    near = np.random.default_rng(1).uniform(0, 0.05, 200).astype(np.float32)
+    val = Scored(seen, near)
+    far = others(seen.logits, np.full(200, 0.9, np.float32))
     by_name = {entry.score: entry for entry in measure_catches(RunOutputs(val, outsiders=far), 1.0)}
-    assert by_name["feature distance alone"].caught == 1.0
+    for name in ("feature distance alone", "energy alone", "confidence and energy (what a bundle does)"):
+        assert by_name[name].caught > 0.5
     assert by_name["feature distance alone"].auroc == 1.0
-    assert by_name["confidence and feature distance"].caught == 1.0
-    assert by_name["confidence alone"].caught < 0.1
+    for name in ("with --unfamiliar 0", "confidence alone"):
+        assert by_name[name].caught < 0.1
+    plain = measure_acceptance(Scored(seen, None), 1.0)
+    assert measure_acceptance(val, 1.0).thresholds.max_energy > plain.thresholds.max_energy
+
+
+@pytest.mark.parametrize("scale", [0.001, 1000.0])
+def test_weight_of_the_distance_does_not_depend_on_the_scale_of_the_features(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    seen, near = drawn(200), rng.uniform(0, 1, 200).astype(np.float32)
+    usual = weight_in_energy(Scored(seen, near))
+    assert usual * near.std() == pytest.approx(USUAL_SHARE * calibration.energy(seen.logits).std(), rel=1e-4)
+    assert weight_in_energy(Scored(seen, near * np.float32(scale))) == pytest.approx(usual / scale, rel=1e-3)
+    assert weight_in_energy(Scored(seen, np.zeros(200, np.float32))) == 0.0
+    assert weight_in_energy(Scored(seen, None)) == 0.0
 
 
 def test_views_of_one_thing_are_one_trial() -> None:

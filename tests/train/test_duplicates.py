@@ -8,8 +8,8 @@ import pytest
 
 from smartbin.images import BgrImage
 from tests.train.scenes import scene
-from train import duplicates
-from train.duplicates import NEAR_BITS, PhotoHash, group_numbers, near_pairs, photo_hash
+from train.datasets import duplicates
+from train.datasets.duplicates import NEAR_BITS, PhotoHash, group_numbers, near_pairs, photo_hash
 
 
 def hashed(image: BgrImage) -> PhotoHash:

@@ -27,12 +27,12 @@ from tests.train.fetching import (
     recycle_tar,
     trashnet_zip,
 )
-from train import data_root
 from train.config import TrainConfig
-from train.data_registry import FILE, data_sets, read_registry
-from train.fetch_place import locked_root
-from train.fetched_set import FetchRecord, read_record
-from train.photos import open_data
+from train.datasets import root as data_root
+from train.datasets.photos import open_data
+from train.fetching.fetched_set import FetchRecord, read_record
+from train.fetching.place import locked_root
+from train.fetching.registry import FILE, data_sets, read_registry
 from train.run import main
 
 Fetch = Callable[..., str]
@@ -161,7 +161,7 @@ def test_wrong_hash_leaves_nothing_and_the_next_try_begins_anew(fetch: Fetch, si
 def test_file_by_hand_needs_no_network(
     fetch: Fetch, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.download.requests.get", lambda *_, **__: pytest.fail("the network was used"))
+    monkeypatch.setattr("train.fetching.download.requests.get", lambda *_, **__: pytest.fail("the network was used"))
     archive = tmp_path / "my download.zip"
     archive.write_bytes(trashnet_zip())
     fetch("garbage", "--file", str(archive))
@@ -235,7 +235,7 @@ def test_full_disk_keeps_the_archive_for_the_next_try(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("train.fetched_set.write_text_atomic", full)
+        patch.setattr("train.fetching.fetched_set.write_text_atomic", full)
         assert "No space left on device" in fetch("garbage", "--url", url, code=1)
     assert [path.name for path in data.iterdir()] == [".downloads"]
     fetch("garbage", "--url", url)
@@ -277,7 +277,7 @@ def test_ctrl_c_says_that_nothing_is_lost(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.download._wait", interrupt)
+    monkeypatch.setattr("train.fetching.download._wait", interrupt)
     url = site.put("a.zip", trashnet_zip(), Fault(sent=1000))
     assert main(["data", "fetch", "garbage", "--to", str(data), "--url", url]) == 130
     assert "the same command continues" in capsys.readouterr().out
@@ -289,7 +289,7 @@ def test_ctrl_c_says_that_nothing_is_lost(
 _KILLED = """
 import importlib, os, signal, sys
 where, attribute, count, *arguments = sys.argv[1:]
-from train.fetch import fetch_data
+from train.fetching.fetch import fetch_data
 owner = importlib.import_module(where)
 for name in attribute.split(".")[:-1]:
     owner = getattr(owner, name)
@@ -307,10 +307,10 @@ fetch_data(arguments)
 @pytest.mark.parametrize(
     ("where", "attribute", "count", "force"),
     [
-        ("train.download", "_wait", 1, False),
-        ("train.download", "_check_hash", 1, False),
-        ("train.archive", "_write", 5, False),
-        ("train.fetch", "write_record", 1, False),
+        ("train.fetching.download", "_wait", 1, False),
+        ("train.fetching.download", "_check_hash", 1, False),
+        ("train.fetching.archive", "_write", 5, False),
+        ("train.fetching.fetch", "write_record", 1, False),
         ("pathlib", "Path.rename", 2, True),
     ],
     ids=["half the download", "all of it", "half unpacked", "before the record", "while the old one is aside"],

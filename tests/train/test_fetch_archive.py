@@ -22,7 +22,7 @@ from tests.train.fetching import (
     tar_gz,
     trashnet_zip,
 )
-from train.archive import Limits, list_members, unpack
+from train.fetching.archive import Limits, list_members, unpack
 
 Fetch = Callable[..., str]
 NPZ = {"recycle_data_shuffled.npz": npz_bytes(recycle_arrays())}

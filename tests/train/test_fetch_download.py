@@ -12,8 +12,8 @@ import pytest
 
 from smartbin.errors import DataError
 from tests.train.fetching import Fault, Site, trashnet_zip
-from train import download as download_module
-from train.download import Patience, Remote, download
+from train.fetching import download as download_module
+from train.fetching.download import Patience, Remote, download
 
 Fetch = Callable[..., str]
 _ARCHIVE = trashnet_zip()
@@ -242,7 +242,7 @@ def test_folder_that_cannot_be_written_to(remote: Remote, tmp_path: Path, monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("train.download.begin", full)
+    monkeypatch.setattr("train.fetching.download.begin", full)
     with pytest.raises(DataError, match="cannot write") as caught:
         download(remote, tmp_path / "a", Patience())
     assert caught.value.found == "No space left on device"

@@ -22,8 +22,8 @@ from tests.train.fetching import (
     recycle_tar,
     tar_gz,
 )
-from train.archive import Limits
-from train.recycle_npz import lay_out_recycle
+from train.fetching.archive import Limits
+from train.fetching.recycle_npz import lay_out_recycle
 
 Fetch = Callable[..., str]
 

@@ -14,8 +14,8 @@ import pytest
 from smartbin.classes import GARBAGE_CLASSES
 from smartbin.errors import DataError
 from tests.train.fetching import Fault, Site, files_below, garbage_photos, trashnet_zip
-from train import data_registry
-from train.kaggle_hub import KaggleHub
+from train.fetching import registry as data_registry
+from train.fetching.kaggle_hub import KaggleHub
 
 Fetch = Callable[..., str]
 HANDLE = "asdasdasasdas/garbage-classification/versions/2"
@@ -52,7 +52,7 @@ class FakeKaggle:
 def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKaggle:
     fake = FakeKaggle(tmp_path / "cache")
     fake.put(garbage_photos())
-    monkeypatch.setattr("train.fetch.KaggleHub", lambda: fake)
+    monkeypatch.setattr("train.fetching.fetch.KaggleHub", lambda: fake)
     return fake
 
 
@@ -170,7 +170,7 @@ def test_full_disk_is_not_blamed_on_the_source(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("train.class_photos.shutil.copyfile", full)
+    monkeypatch.setattr("train.fetching.class_photos.shutil.copyfile", full)
     assert "No space left on device" in fetch("garbage", code=1)
     assert site.requests == []
 

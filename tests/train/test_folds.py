@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.train.conftest import FLAGS
+from tests.train.conftest import FLAGS, Steps
 from tests.train.objects import object_of, write_objects
 from tests.train.tiny import NAME
-from train import loop, photo_groups
 from train.checkpoint import MODEL_FILE, load_run
-from train.descriptors import SeeingNetwork
-from train.folds import FOLDS_FILE, TABLE_FILE, FoldsReport
+from train.datasets import photo_groups
+from train.datasets.descriptors import SeeingNetwork
 from train.run import main
+from train.study.folds import FOLDS_FILE, TABLE_FILE, FoldsReport
 
 
 @pytest.fixture
@@ -48,26 +48,19 @@ def test_figures_of_all_folds(folds: Callable[..., int], tmp_path: Path, capsys:
     assert (report.split, report.classes) == ("seeded (0)", ["bottle", "can", "carton"])
 
     table = (out / TABLE_FILE).read_text(encoding="utf-8")
-    assert f"Accuracy **{report.accuracy.mean:.4f} ± {report.accuracy.sd:.4f}**" in table
+    assert f"Accuracy {report.accuracy.mean:.4f} ± {report.accuracy.sd:.4f}" in table
     assert table in capsys.readouterr().out
 
 
-def test_stopped_folds_go_on(folds: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_step, steps = loop.train_step, iter(range(1, 1000))
-
-    def step_then_signal(*arguments: object) -> None:
-        real_step(*arguments)  # type: ignore[arg-type]
-        if next(steps) == 3 + 1:  # 24 or 25 photos in batches of 8: in the second fold
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "train_step", step_then_signal)
+def test_stopped_folds_go_on(folds: Callable[..., int], tmp_path: Path, steps: Steps) -> None:
+    steps.stop_after(3 + 1)  # 24 or 25 photos in batches of 8: in the second fold
     assert folds("--split", "seeded") == 128 + signal.SIGTERM
     out = tmp_path / "folds"
     first = (out / "fold-0" / MODEL_FILE).stat().st_mtime_ns
     assert not (out / FOLDS_FILE).exists()
-    steps = iter(range(1000, 2000))
+    begun = steps.done
     assert folds("--split", "seeded") == 0
-    assert next(steps) == 1000 + 2 + 3  # what was left of the second fold, and the third one
+    assert steps.done - begun == 2 + 3  # what was left of the second fold, and the third one
     assert (out / "fold-0" / MODEL_FILE).stat().st_mtime_ns == first
     assert len(json.loads((out / FOLDS_FILE).read_text())["folds"]) == 3
 
@@ -84,7 +77,7 @@ def test_folds_are_grouped_unless_asked_otherwise_and_resume_keeps_them(
     assert not objects[0] & objects[1]
 
     monkeypatch.setattr(photo_groups, "find_groups", lambda *_: pytest.fail("grouped again"))
-    monkeypatch.setattr("train.splits.find_groups", lambda *_: pytest.fail("grouped again"))
+    monkeypatch.setattr("train.datasets.splits.find_groups", lambda *_: pytest.fail("grouped again"))
     assert main(["--resume", str(run.path)]) == 0  # its split is in its directory
     assert load_run(run.path).split == run.split
 
@@ -112,3 +105,8 @@ def test_too_many_folds_are_refused_before_the_first(
     assert folds("--folds", "13", "--split", "seeded") == 1
     assert "photos/can 12, photos/carton 11" in capsys.readouterr().err
     assert not (tmp_path / "folds").exists()
+
+
+def test_folds_of_a_shipped_configuration(folds: Callable[..., int], tmp_path: Path) -> None:
+    assert folds("--split", "seeded", "--config", "original_resnet50", "--freeze", "0") == 0
+    assert not load_run(tmp_path / "folds" / "fold-0").preprocess.brightness.enabled

@@ -19,17 +19,16 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tests.conftest import draw_photo
-from tests.train.conftest import FLAGS
+from tests.train.conftest import FLAGS, Steps
 from tests.train.tiny import NAME
-from train import loop
-from train.activation_map import ActivationMap, ActivationWriter, DamagedMap, pack_bytes
-from train.architectures import architecture_of, split_outputs
-from train.cache_folder import CacheUnusableError
+from train.cache.folder import CacheUnusableError
 from train.checkpoint import load_run
-from train.freezing import freeze
-from train.front import Front, NoFrontError, find_front
-from train.front_cache import FrontCache
 from train.loader import SampleKey, with_views
+from train.networks.activation_map import ActivationMap, ActivationWriter, DamagedMap, pack_bytes
+from train.networks.architectures import architecture_of, split_outputs
+from train.networks.freezing import freeze
+from train.networks.front import Front, NoFrontError, find_front
+from train.networks.front_cache import FrontCache
 from train.recipe import Recipe
 from train.run import main
 
@@ -250,22 +249,14 @@ def test_resumed_run_equals_an_uninterrupted_one(
     start: tuple[str, str],
     caches: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    steps: Steps,
 ) -> None:
     flags = (*start, "--freeze", "1", "--views", "2", "--dropout", "0.4")
     whole = train_tiny(*flags, name="whole")
-    real_step, steps = loop.train_step, iter(range(1, 100))
-
-    def step_then_signal(*arguments: object) -> None:
-        real_step(*arguments)  # type: ignore[arg-type]
-        if next(steps) == 4:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "train_step", step_then_signal)
+    steps.stop_after(4)
     out = tmp_path / "parts"
     arguments = ["--data", str(tmp_path / "photos"), "--out", str(out), "--epochs", "2", *FLAGS, *flags]
     assert main(arguments) == 128 + signal.SIGTERM
-    monkeypatch.setattr(loop, "train_step", real_step)
     assert main(["cache", "clear"]) == 0
     assert not maps_in(caches)  # computed anew by the resumed run, to the same result
     assert main(["--resume", str(out)]) == 0

@@ -11,19 +11,18 @@ import torch
 from torch import nn
 
 from smartbin.config import load_settings
-from tests.train.conftest import FLAGS
+from tests.train.conftest import FLAGS, Steps
 from tests.train.test_run import assert_same_weights, weights_of
 from tests.train.test_scenes import write_boxes
 from tests.train.tiny import NAME, TinyNetwork
-from train import loop
-from train.anchor import anchor_of
-from train.architectures import architecture_of
 from train.checkpoint import load_run, load_state
 from train.config import TrainConfig
-from train.knowledge import knowledge_of
-from train.probe import fit_probe, head_inputs, head_of
+from train.networks.anchor import anchor_of
+from train.networks.architectures import architecture_of
+from train.networks.knowledge import knowledge_of
+from train.networks.probe import fit_probe, head_inputs, head_of
+from train.networks.weights import load_weights
 from train.run import main
-from train.weights import load_weights
 
 KEPT = ("--head-start", "probe", "--keep", "1", "--pull", "2", "--blend", "0.25")
 
@@ -168,22 +167,14 @@ def test_run_that_keeps_knowledge_resumes_exactly(
     train_tiny: Callable[..., Path],
     tmp_path: Path,
     start: str,
-    monkeypatch: pytest.MonkeyPatch,
+    steps: Steps,
     stop_after: int,
 ) -> None:
     flags = ("--weights", start, *KEPT, "--paste", "0.5", "--dropout", "0.4")
     whole = train_tiny(*flags, name="whole")
-    real_step, steps = loop.train_step, iter(range(1, 100))
-
-    def step_then_signal(*arguments: object) -> None:
-        real_step(*arguments)  # type: ignore[arg-type]
-        if next(steps) == stop_after:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "train_step", step_then_signal)
+    steps.stop_after(stop_after)
     out, data = tmp_path / "parts", tmp_path / "photos"
     assert main(["--data", str(data), "--out", str(out), "--epochs", "2", *FLAGS, *flags]) == 128 + signal.SIGTERM
-    monkeypatch.setattr(loop, "train_step", real_step)
     assert main(["--resume", str(out)]) == 0
     assert_same_weights(whole, out)
     plain = train_tiny("--weights", start, "--dropout", "0.4", name="plain")

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from smartbin.brightness import BrightnessSettings
 from smartbin.errors import ConfigError
 from tests.conftest import draw_photo
-from train.architectures import ARCHITECTURES, architecture_of, split_outputs
-from train.augment import Augmentation
+from train.augmentation.augment import Augmentation
+from train.augmentation.draws import random_box
+from train.augmentation.lighting import Light, relight
 from train.config import Augment
-from train.draws import random_box
-from train.freezing import freeze
 from train.inference import normalise
-from train.lighting import Light, relight
 from train.loader import epoch_batches, epoch_keys
 from train.metrics import Outputs, score
+from train.networks.architectures import ARCHITECTURES, architecture_of, split_outputs
+from train.networks.freezing import freeze
+from train.networks.weights import load_weights
 from train.recipe import Recipe
 from train.schedule import rate_factor, rate_groups
-from train.weights import load_weights
 
 LABELS = ["much"] * 60 + ["some"] * 30 + ["rare"] * 6
 

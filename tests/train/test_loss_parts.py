@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from smartbin.images import LabelledPhoto
 from tests.train.tiny import NAME
-from train.architectures import architecture_of
 from train.checkpoint import load_run
+from train.datasets.photos import chosen_photos
+from train.loader import Batch, SampleKey, Samples, load_batches
 from train.metrics import LossParts
-from train.photos import chosen_photos
-from train.plots import draw_curves
+from train.networks.architectures import architecture_of
+from train.report import loss_parts
+from train.report.plots import draw_curves
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -66,6 +68,24 @@ def test_every_cause_shows(parts_of: Callable[..., LossParts]) -> None:
     figures = [parts.plain, parts.augmented, parts.dropout, parts.batch_statistics, parts.training]
     figures += [parts.augmented_training, parts.not_averaged, parts.not_averaged_training]
     assert len(set(figures)) == len(figures)
+
+
+def test_batches_mix_the_classes_as_in_training(
+    parts_of: Callable[..., LossParts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the folders a batch would be of one class, whose statistics no training batch has."""
+    seen: list[list[int]] = []
+
+    def watched(samples: Samples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
+        for batch in load_batches(samples, batches, workers):
+            seen.append(batch.labels.tolist())
+            yield batch
+
+    monkeypatch.setattr(loss_parts, "load_batches", watched)
+    parts_of()
+    assert len(seen) == 8 * 3  # eight passes over three batches
+    assert seen[:3] == seen[3:6]
+    assert all(len(set(labels)) > 1 for labels in seen)
 
 
 @pytest.mark.parametrize(

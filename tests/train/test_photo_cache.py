@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from smartbin.errors import DataError
 from smartbin.images import BgrImage, LabelledPhoto, list_images, read_image
 from tests.conftest import REPOSITORY, draw_photo
-from train import photo_index, reading
+from train.cache import photo_index, reading
+from train.cache.photo_cache import CacheUnusableError, PhotoCache
+from train.cache.photo_map import DamagedMap, MapWriter, PhotoMap
+from train.cache.reading import CacheMode, PhotoStore, open_photos, read_photos
 from train.machine_config import Machine
-from train.photo_cache import CacheUnusableError, PhotoCache
-from train.photo_map import DamagedMap, MapWriter, PhotoMap
-from train.reading import CacheMode, PhotoStore, open_photos, read_photos
 from train.run import main
 
 Read = Callable[..., PhotoStore]
@@ -226,7 +226,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from train.photo_cache import PhotoCache
+from train.cache.photo_cache import PhotoCache
 def decoded():
     for number in range(20):
         yield f"{number:064x}", np.full((48, 64, 3), number, np.uint8)

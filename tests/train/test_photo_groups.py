@@ -13,14 +13,14 @@ from smartbin.errors import WeightsError
 from smartbin.images import LabelledPhoto
 from tests.train.objects import draw_object, object_of, write_objects
 from tests.train.tiny import NAME
-from train import photo_groups
+from train.cache.reading import read_photos
 from train.config import TrainConfig
-from train.descriptors import SeeingNetwork
-from train.photo_groups import PhotoGroups, cluster, find_groups
-from train.photo_matches import matching_pairs, neighbour_pairs
-from train.reading import read_photos
+from train.datasets import photo_groups
+from train.datasets.descriptors import SeeingNetwork
+from train.datasets.photo_groups import PhotoGroups, cluster, find_groups
+from train.datasets.photo_matches import matching_pairs, neighbour_pairs
+from train.datasets.sources import open_sources
 from train.run import main
-from train.sources import open_sources
 
 
 @pytest.fixture(autouse=True)

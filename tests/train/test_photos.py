@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.train.sets import write_garbage
+from train.cache.reading import read_photos
 from train.config import TrainConfig
-from train.photos import DataSet, fingerprint, open_data
-from train.reading import read_photos
-from train.sources import PARTS, published_names
+from train.datasets.photos import DataSet, fingerprint, open_data
+from train.datasets.sources import PARTS, published_names
 
 
 def test_published_split_is_the_published_one() -> None:

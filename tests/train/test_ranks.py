@@ -91,6 +91,13 @@ def test_one_process_speaks_for_all(two: subprocess.CompletedProcess[str]) -> No
         assert two.stdout.count(once) == 1
 
 
+def test_no_thread_of_the_group_is_left(two: subprocess.CompletedProcess[str]) -> None:
+    """One that still ran when the interpreter ended would abort the process now and then."""
+    left = [line for line in two.stdout.splitlines() if line.startswith("threads left:")]
+    assert len(left) == 2
+    assert "gloo" not in "".join(left)
+
+
 def test_signal_to_one_process_stops_all_and_they_resume_exactly(
     torchrun: Callable[..., subprocess.CompletedProcess[str]], two: subprocess.CompletedProcess[str], folder: Path
 ) -> None:

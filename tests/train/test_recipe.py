@@ -10,22 +10,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from smartbin.errors import WeightsError
 from tests.train.conftest import FLAGS
 from tests.train.tiny import NAME
 from train import loop
-from train.architectures import architecture_of
 from train.checkpoint import load_run, load_state
 from train.config import Recipe, TrainConfig
-from train.freezing import freeze
 from train.loader import epoch_batches, epoch_keys
 from train.metrics import Epoch
+from train.networks.architectures import architecture_of, split_outputs
+from train.networks.freezing import freeze
+from train.networks.weights import load_weights
 from train.run import main
 from train.schedule import rate_factor
 from train.training import Training, set_up
-from train.weights import load_weights
 
 pytestmark = pytest.mark.usefixtures("no_report")
 Weights = dict[str, torch.Tensor]
@@ -317,3 +318,20 @@ def test_network_is_compiled_where_that_works(
     torch.testing.assert_close(training.forward(inputs), training.model(inputs))
     assert len(graphs) > probes
     assert all(not name.startswith("_orig_mod") for name in training.model.state_dict())  # what is saved is as ever
+
+
+def test_inception_trains_on_small_images_where_its_auxiliary_loss_does_not_count() -> None:
+    small: dict[str, object] = {"data": "garbage", "model": "inception_v3", "train_size": 96, "test_size": 96}
+    with pytest.raises(ValidationError, match="train_size must be at least 299"):
+        TrainConfig.model_validate(small)
+    recipe = TrainConfig.model_validate({**small, "recipe": {"auxiliary": 0}}).recipe
+    architecture = architecture_of("inception_v3")
+    model = architecture.build(3, 0.0, 0.0).train()
+    names = set(model.state_dict())
+    freeze(model, architecture, recipe, frozenset())
+    logits, auxiliary = split_outputs(model(torch.zeros(2, 3, 96, 96)))
+    assert (logits.shape, auxiliary) == ((2, 3), None)
+    logits.sum().backward()
+    idle = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert idle == []  # several processes would wait for them
+    assert set(model.state_dict()) == names

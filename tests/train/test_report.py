@@ -16,12 +16,12 @@ from smartbin.errors import CheckpointError
 from tests.conftest import draw_photo
 from tests.train.conftest import FLAGS
 from tests.train.tiny import register_tiny
-from train import outsiders
 from train.checkpoint import load_run
-from train.document_markdown import escape
-from train.findings import Findings
-from train.outputs import load_outputs
-from train.report import write_report
+from train.report import outsiders
+from train.report.document_markdown import escape
+from train.report.findings import Findings
+from train.report.outputs import load_outputs
+from train.report.report import write_report
 from train.run import main
 
 NASTY = '<img src=x onerror=alert(1)> | *b* `c` & "q" $x_1$'

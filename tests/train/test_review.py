@@ -11,9 +11,9 @@ from smartbin.classes import GARBAGE_CLASSES
 from smartbin.errors import DataError
 from tests.conftest import draw_photo
 from train.config import TrainConfig
-from train.photos import DataSet, open_data
-from train.review import load_review
-from train.sources import published_names
+from train.datasets.photos import DataSet, open_data
+from train.datasets.review import load_review
+from train.datasets.sources import published_names
 
 
 @pytest.fixture

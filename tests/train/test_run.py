@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 
 import cv2
 import numpy as np
@@ -19,11 +20,10 @@ from safetensors.torch import load_file
 
 from smartbin.config import load_settings
 from tests.conftest import REPOSITORY
-from tests.train.conftest import FLAGS
-from train import loop
+from tests.train.conftest import FLAGS, Steps
 from train.checkpoint import load_run, load_state
 from train.config import TrainConfig
-from train.run import main
+from train.run import COMMANDS, TRAIN, main
 from train.stopping import Stopped, stop_on_signals
 
 RUN_FILES = {
@@ -94,25 +94,17 @@ def test_configuration_comes_back_from_its_file(train_tiny: Callable[..., Path])
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5], ids=["in the first epoch", "at its end", "in the second epoch"])
 def test_resumed_run_equals_an_uninterrupted_one(
-    train_tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+    train_tiny: Callable[..., Path], tmp_path: Path, steps: Steps, stop_after: int
 ) -> None:
     """Dropout, mixing, augmentation and the moving average all go on as if nothing had happened."""
     flags = ("--mixup", "0.3", "--cutmix", "0.5", "--dropout", "0.4")
     whole = train_tiny(*flags, name="whole")
 
-    real_step, steps = loop.train_step, iter(range(1, 100))
-
-    def step_then_signal(*arguments: object) -> None:
-        real_step(*arguments)  # type: ignore[arg-type]
-        if next(steps) == stop_after:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(loop, "train_step", step_then_signal)
+    steps.stop_after(stop_after)
     out = tmp_path / "parts"
     data = tmp_path / "photos"
     assert main(["--data", str(data), "--out", str(out), "--epochs", "2", *FLAGS, *flags]) == 128 + signal.SIGTERM
     assert not (out / "model.safetensors").exists()
-    monkeypatch.setattr(loop, "train_step", real_step)
     assert main(["--resume", str(out)]) == 0
     assert_same_weights(whole, out)
     assert [e.train_loss for e in load_run(whole).metrics.history] == [
@@ -225,3 +217,18 @@ def test_after_the_first_signal_ctrl_c_acts_as_usual_and_sigterm_does_not(first:
             signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert str(Stopped(signal.SIGTERM)) == "SIGTERM"
+
+
+@pytest.mark.parametrize("name", [TRAIN, *COMMANDS.values()])
+def test_every_command_is_there(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        resolve_name(name)(["--help"])
+    assert ended.value.code == 0
+    assert "usage: train/run.py" in capsys.readouterr().out
+
+
+def test_an_unknown_data_command_is_refused_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "fetsh", "garbage"]) == 2
+    error = capsys.readouterr().err
+    assert "data fetsh" in error
+    assert "data fetch" in error

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from smartbin.images import BgrImage, LabelledPhoto
 from tests.train.test_run import assert_same_weights
-from train.backgrounds import _KINDS, background
-from train.cutout import board_of, cut_out
-from train.reading import PhotoStore
+from train.augmentation.backgrounds import _KINDS, background
+from train.augmentation.cutout import board_of, cut_out
+from train.augmentation.scenes import Scenes, compose, prepare_scenes
+from train.cache.reading import PhotoStore
 from train.run import main
-from train.scenes import Scenes, compose, prepare_scenes
 
 RED, BLUE = (40, 40, 200), (200, 60, 30)
 

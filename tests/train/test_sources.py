@@ -14,13 +14,13 @@ from smartbin.config import load_settings
 from smartbin.errors import CheckpointError, ConfigError, DataError
 from tests.train.conftest import FLAGS
 from tests.train.sets import write_garbage, write_recycle
-from train import sources
 from train.checkpoint import load_run
 from train.config import TrainConfig, resolve
-from train.photos import DataSet, open_data
+from train.datasets import sources
+from train.datasets.photos import DataSet, open_data
+from train.datasets.sources import PARTS, published_names
+from train.datasets.split_record import SPLIT_FILE
 from train.run import main
-from train.sources import PARTS, published_names
-from train.split_record import SPLIT_FILE
 
 
 @pytest.fixture
@@ -264,3 +264,36 @@ def test_record_of_the_first_form_is_read(train_tiny: Callable[..., Path]) -> No
     (path / SPLIT_FILE).write_text(json.dumps(first))
     assert load_run(path).split == before.split
     assert load_run(path).photos("val") == before.photos("val")
+
+
+def test_extra_pictures_are_trained_on_alone(root: Path, photo_folder: Callable[..., Path]) -> None:
+    extra = photo_folder({"glass": 3, "metal": 2}, name="rendered")
+    plain, more = opened(root, "garbage"), opened(root, "garbage", extra=str(extra))
+    assert (more.val, more.test, more.name) == (plain.val, plain.test, plain.name)
+    assert more.train[: len(plain.train)] == plain.train
+    assert [(more.source_of(photo), photo.label) for photo in more.train[len(plain.train) :]] == [
+        *[("rendered", "glass")] * 3,
+        *[("rendered", "metal")] * 2,
+    ]
+    assert "5 pictures that are trained on alone: rendered" in more.notes
+    folds = [opened(root, "garbage", extra=str(extra), split="seeded", folds=2, fold=fold) for fold in (0, 1)]
+    assert [sum(one.source_of(photo) == "rendered" for photo in one.train) for one in folds] == [5, 5]
+    assert not [photo for one in folds for photo in one.val if one.source_of(photo) == "rendered"]
+
+
+def test_extra_pictures_must_be_apart_and_of_the_classes(root: Path, photo_folder: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="the same photos would be there twice"):
+        opened(root, "garbage", extra=str(root / "garbage"))
+    with pytest.raises(DataError, match="class folders that the run does not know"):
+        opened(root, "garbage", extra=str(photo_folder({"toys": 3}, name="others")))
+
+
+def test_a_run_with_extra_pictures_goes_on_as_it_began(
+    photos: Path, photo_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    extra = photo_folder({"can": 3}, name="rendered")
+    out = tmp_path / "run"
+    assert main(["--data", str(photos), "--extra", str(extra), "--out", str(out), "--epochs", "1", *FLAGS]) == 0
+    run = load_run(out)
+    assert sum(name.startswith("rendered/") for name in run.split.parts["train"]) == 3
+    assert len(run.photos("train")) == len(run.split.parts["train"])

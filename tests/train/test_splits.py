@@ -11,11 +11,11 @@ from smartbin.errors import DataError
 from smartbin.images import LabelledPhoto
 from tests.train.objects import object_of
 from tests.train.sets import write_garbage, write_recycle
-from train import splits
 from train.config import TrainConfig
-from train.photo_groups import PhotoGroups
-from train.photos import DataSet, open_data
-from train.sources import PARTS
+from train.datasets import splits
+from train.datasets.photo_groups import PhotoGroups
+from train.datasets.photos import DataSet, open_data
+from train.datasets.sources import PARTS
 
 _VIEWS = 3
 
@@ -164,7 +164,6 @@ def test_folds_of_several_sources(tmp_path: Path) -> None:
     ("settings", "error"),
     [
         ({"folds": 1, "split": "seeded"}, "folds must be 0, or 2 and more"),
-        ({"folds": 5}, "split must be seeded or grouped, but is 'auto'"),
         ({"folds": 5, "split": "published"}, "split must be seeded or grouped"),
         ({"folds": 5, "fold": 5, "split": "seeded"}, r"fold must be below folds \(5\), but is 5"),
         ({"fold": 1}, r"fold must be below folds \(0\)"),

@@ -8,19 +8,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.train.conftest import FLAGS
-from train import study_measure
-from train.checkpoint import load_run
+from tests.train.sets import write_garbage, write_recycle
+from train.checkpoint import TrainedRun, load_run
 from train.run import main
-from train.study_plans import DARK_RUNS, EXPOSURES, STUDIES, dark_conditions
+from train.study.plans import DARK_RUNS, EXPOSURES, OURS, STUDIES, THEIRS, Choice, Network, dark_conditions
 
 BASE = ("--epochs", "1", *FLAGS)
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "study.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def no_more_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a run whose network is asked once more fails."""
+
+    def fail(run: TrainedRun) -> None:
+        raise AssertionError(f"measured again: {run.path}")
+
+    monkeypatch.setattr(TrainedRun, "build_model", fail)
 
 
 def test_dark_study_answers_its_question(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,15 +44,15 @@ def test_dark_study_answers_its_question(photos: Path, tmp_path: Path, monkeypat
     assert float(plain["accuracy"]) == pytest.approx(load_run(out / "both").validation.accuracy, abs=1e-4)
     text = (out / "study.md").read_text(encoding="utf-8")
     assert "at a quarter of the light" in text
+    lights = [float(row["accuracy"]) for row in rows if row["run"] == "both" and "correction" not in row["condition"]]
+    assert len(lights) == 10
+    assert f"{np.mean(lights):.3f}" in next(line for line in text.splitlines() if line.startswith("| both |"))
     assert all(f"×{light}" in text for light in ("2", "1", "1/2", "1/4", "1/8", "1/16"))
     assert len(EXPOSURES) == 6
     assert cv2.imread(str(out / "study.png")) is not None
     assert not load_run(out / "neither").preprocess.brightness.enabled
 
-    def fail(*arguments: object, **named: object) -> None:
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(study_measure, "classify", fail)
+    no_more_networks(monkeypatch)
     assert main(command) == 0  # everything is on record
     record = out / "both" / "measurements.json"
     content = json.loads(record.read_text())
@@ -77,12 +87,118 @@ def test_study_refuses_what_it_does_not_know(photos: Path, tmp_path: Path, capsy
     assert "no data set here" in printed
 
 
-def test_every_study_has_a_question_and_different_runs() -> None:
-    from train.study_plans import Choice
+def test_a_study_tests_networks_at_other_sizes(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "size"
+    assert main(["study", "size", "--data", str(photos), "--out", str(out), *BASE, "--test-size", "64"]) == 0
+    rows = rows_of(out)
+    assert [row["condition"] for row in rows[:4]] == [f"tested at {size} px" for size in (128, 160, 192, 240)]
+    assert {row["run"] for row in rows} == {"trained at 128 px", "trained at 192 px"}
+    assert load_run(out / "trained at 128 px").preprocess.size == 64  # the run itself is as it was asked for
 
-    choice = Choice(("a", "b"), ("x", "y"), ())
+
+def test_distillation_study_wants_a_teacher(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["--data", str(photos), *BASE]
+    assert main(["study", "distillation", *base]) == 2
+    assert "--teacher RUN" in capsys.readouterr().err
+    assert main([*base, "--out", str(tmp_path / "teacher")]) == 0
+    out = tmp_path / "distilled"
+    assert main(["study", "distillation", *base, "--teacher", str(tmp_path / "teacher"), "--out", str(out)]) == 0
+    taught = {path.parent.name: "teacher = []" not in path.read_text() for path in out.glob("*/config.toml")}
+    assert taught == {"labels alone": False, "half from teachers": True, "nine tenths": True}
+
+
+def test_every_study_has_a_question_and_different_runs() -> None:
+    choice = Choice((Network("resnet50"), Network("resnet9")), ("x", "y"), (), {"teacher": []})
     for study in STUDIES.values():
         runs = study.runs(choice)
         assert study.question.endswith("?")
         assert len(runs) >= 2
         assert len({repr(sorted(settings.items(), key=str)) for settings in runs.values()}) == len(runs)
+
+
+def test_a_run_that_cannot_be_made_is_left_out(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "loss"
+    absent = str(tmp_path / "absent.safetensors")
+    flags = ["--data", str(photos), "--group-weights", absent, "--out", str(out), *BASE]
+    assert main(["study", "loss", *flags]) == 0
+    assert {row["run"] for row in rows_of(out)} == set(STUDIES["loss"].runs(Choice((), (), (), {}))) - {"grouped split"}
+    assert "left out: grouped split: no such file of starting weights" in capsys.readouterr().out
+
+
+def test_ours_against_the_original_recipe_over_folds(photos: Path, tmp_path: Path) -> None:
+    """From the same weights, photos held back fold by fold; the figures are those of all photos together."""
+    seed, out = tmp_path / "seed", tmp_path / "original"
+    assert main(["--data", str(photos), "--out", str(seed), *BASE]) == 0
+    weights = str(seed / "model.safetensors")
+    flags = [
+        "--models",
+        f"tiny={weights}",
+        "--folds",
+        "2",
+        "--split",
+        "seeded",
+        "--train-size",
+        "32",
+        "--test-size",
+        "48",
+    ]
+    command = ["study", "original", *flags, "--data", str(photos), "--out", str(out), *BASE]
+    assert main(command) == 0
+    rows = rows_of(out)
+    assert [(row["run"], row["fold"]) for row in rows] == [
+        (f"tiny{recipe}", fold) for recipe in (THEIRS, OURS) for fold in ("0", "1")
+    ]
+    assert sum(int(row["photos"]) for row in rows) == 2 * 37
+    theirs, ours = ([load_run(out / f"tiny{recipe}, fold {fold}") for fold in (0, 1)] for recipe in (THEIRS, OURS))
+    assert {run.weights for run in (*theirs, *ours)} == {theirs[0].weights}
+    assert theirs[0].preprocess.size == 32  # tested at the size that it was trained at
+    assert ours[0].preprocess.size == 48
+    assert not theirs[0].preprocess.brightness.enabled
+    text = (out / "study.md").read_text(encoding="utf-8")
+    together = sum(run.validation.correct for run in ours) / 37
+    assert f"| tiny, ours | {together:.3f} (" in text
+    spread = np.std([run.validation.accuracy for run in ours], ddof=1)
+    mean = np.mean([run.validation.accuracy for run in ours])
+    assert f"| tiny, ours | {mean:.4f} ± {spread:.4f} |" in text
+    assert "of 2 folds) of accuracy against the original recipe" in text
+
+
+def test_original_study_starts_both_recipes_from_the_first_published_weights() -> None:
+    runs = STUDIES["original"].runs(Choice((Network("resnet50"), Network("efficientnet_lite0", "a.pt")), (), (), {}))
+    assert {name: settings.get("weights") for name, settings in runs.items()} == {
+        "resnet50, original recipe": "imagenet_v1",
+        "resnet50, ours": "imagenet_v1",
+        "efficientnet_lite0, original recipe": "a.pt",
+        "efficientnet_lite0, ours": "a.pt",
+    }
+    assert runs["resnet50, original recipe"]["config"] == "original_resnet50"
+
+
+def test_places_study_has_a_run_on_rendered_pictures_where_there_are_some() -> None:
+    plain = STUDIES["places"].runs(Choice((), (), (), {}))
+    more = STUDIES["places"].runs(Choice((), (), (), {}, rendered="pictures"))
+    assert set(more) - set(plain) == {"probe head, rendered pictures"}
+    assert more["probe head, rendered pictures"]["extra"] == ["pictures"]
+
+
+def test_study_on_several_sources_says_whether_these_can_be_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_garbage(tmp_path / "sets" / "garbage")
+    write_recycle(tmp_path / "sets" / "recycle")
+    out = tmp_path / "models"
+    flags = ["--models", "tiny", "--data-sets", "garbage", "combined", "--data-root", str(tmp_path / "sets")]
+    command = ["study", "models", *flags, "--min-photos", "3", "--out", str(out), *BASE]
+    assert main(command) == 0
+    text = (out / "study.md").read_text(encoding="utf-8")
+    (row,) = (line for line in text.splitlines() if line.startswith("| tiny on combined | 34 |"))
+    told = [float(cell) for cell in row.split("|")[3:6]]
+    assert min(told) >= 0
+    assert told[1] == pytest.approx(0.64, abs=0.2)  # paper and trash are in one of the sources alone
+    assert told[2] == 0.5
+    assert "validation, recycle alone" in text
+    no_more_networks(monkeypatch)
+    assert main(command) == 0
+    assert (out / "study.md").read_text(encoding="utf-8") == text

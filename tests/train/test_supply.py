@@ -13,12 +13,12 @@ from smartbin.preprocess import PreprocessSpec
 from tests.train.conftest import FLAGS
 from tests.train.test_run import assert_same_weights, weights_of
 from train import loop, supply
+from train.cache.reading import read_photos
 from train.checkpoint import load_run
 from train.inference import DevicePreparation
 from train.kept_batches import KeptBatches
 from train.loader import PhotoSamples, in_order
 from train.losses import Losses
-from train.reading import read_photos
 from train.run import main
 from train.training import Training
 

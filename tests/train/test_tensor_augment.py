@@ -14,18 +14,18 @@ from torchvision.transforms import InterpolationMode, v2
 from smartbin.brightness import BrightnessSettings, correct
 from smartbin.images import BgrImage
 from tests.conftest import draw_photo
-from train.augment import Augmentation
-from train.augment_config import Augment
-from train.colour import FILL, recolour
+from train.augmentation.augment import Augmentation
+from train.augmentation.colour import FILL, recolour
+from train.augmentation.config import Augment
+from train.augmentation.draws import TRIVIAL, ColourStep, Operation, draw
+from train.augmentation.lighting import relight
+from train.augmentation.tensor_augment import crop_and_resize
+from train.augmentation.tensor_colour import OPERATIONS
+from train.augmentation.tensor_light import correct_brightness
+from train.augmentation.tensor_light import relight as relight_batch
+from train.augmentation.tensor_noise import random_bits, random_levels, random_normal
 from train.device_photos import DeviceBatches, upload_photos
-from train.draws import TRIVIAL, ColourStep, Operation, draw
-from train.lighting import relight
 from train.loader import SampleKey
-from train.tensor_augment import crop_and_resize
-from train.tensor_colour import OPERATIONS
-from train.tensor_light import correct_brightness
-from train.tensor_light import relight as relight_batch
-from train.tensor_noise import random_bits, random_levels, random_normal
 
 SIZE = 48
 QUIET = {"light": 0.0, "erase": 0.0}

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.train.conftest import FLAGS
 from train import loop, timing
 from train.checkpoint import load_run
-from train.event_log import EVENTS_FOLDER, epoch_scalars
+from train.report.event_log import EVENTS_FOLDER, epoch_scalars
 from train.run import main
 from train.timing import StepTimes
 

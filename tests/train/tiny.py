@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from train.architectures import HALF, Architecture, Stage, register
+from train.networks.architectures import HALF, Architecture, Stage, register
 
 NAME = "tiny"
 GROUPS = "tiny_groups"
@@ -56,4 +58,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     from train.run import main
 
-    raise SystemExit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if "WORLD_SIZE" in os.environ:
+        print("threads left:", *sorted(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")))
+    raise SystemExit(code)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from train.audit.measure import PhotoFacts
 from train.audit.records import AlikeGroups
-from train.duplicates import group_numbers
+from train.datasets.duplicates import group_numbers
 
 _BLOCK = 512
 _MOST_SHARE = 0.05  # of the photos in one group; beyond it, the features do not tell items apart

@@ -13,7 +13,7 @@ from smartbin.errors import ConfigError, DataError
 from train.audit.records import AUDIT_FILE, Audit
 from train.config import TrainConfig, default_data_root
 from train.console import say
-from train.sources import NAMED_SETS
+from train.datasets.sources import NAMED_SETS
 
 _NEEDED = {"sklearn": "scikit-learn", "cleanlab": "cleanlab"}
 _MODEL = "efficientnet_lite2"
@@ -47,8 +47,8 @@ def audit_command(arguments: list[str]) -> int:
     from train.audit.network import FrozenNetwork, network_of_run, network_of_weights
     from train.audit.report import check_place, write_audit
     from train.audit.survey import survey
+    from train.datasets.photos import open_data
     from train.machine import open_fabric
-    from train.photos import open_data
 
     data = open_data(command.config)
     out = command.out or Path("audits") / data.name

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from train.audit.measure import PhotoFacts
 from train.audit.records import Copies, CopyGroup, Member
-from train.duplicates import NEAR_BITS, Pair, group_numbers, near_pairs
+from train.datasets.duplicates import NEAR_BITS, Pair, group_numbers, near_pairs
 
 
 def find_copies(facts: Sequence[PhotoFacts]) -> tuple[Copies, NDArray[np.int64]]:

@@ -23,8 +23,8 @@ from smartbin.images import BgrImage, LabelledPhoto, decode_image
 from train.audit.looks import describe
 from train.audit.network import FrozenNetwork, tapped
 from train.console import progress
-from train.duplicates import PhotoHash, photo_hash
-from train.photos import PARTS, DataSet, Part
+from train.datasets.duplicates import PhotoHash, photo_hash
+from train.datasets.photos import PARTS, DataSet, Part
 
 _READ_AHEAD = 4  # photos a thread
 

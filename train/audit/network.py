@@ -19,11 +19,11 @@ from torch import nn
 from smartbin.errors import ConfigError
 from smartbin.images import BgrImage
 from smartbin.preprocess import PreprocessSpec, to_input
-from train.architectures import Architecture, architecture_of
 from train.checkpoint import load_run
-from train.feature_distance import collected_features
 from train.inference import normalise
-from train.weights import load_weights
+from train.networks.architectures import Architecture, architecture_of
+from train.networks.feature_distance import collected_features
+from train.networks.weights import load_weights
 
 _BATCH = 32
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from train.audit.looks import STATISTICS, place_of
 from train.audit.records import Count, Shortcut
-from train.photos import PARTS
+from train.datasets.photos import PARTS
 
 _SPREADS = ("luma", "contrast", "detail", "saturation", "red cast", "blue cast")
 _TITLES = {entry.name: entry.text for entry in STATISTICS}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from train.photos import Part
+from train.datasets.photos import Part
 
 AUDIT_FILE = "audit.json"
 

@@ -14,9 +14,9 @@ from train.audit.records import AUDIT_FILE, Audit
 from train.audit.report_content import content_sections
 from train.audit.report_faults import fault_sections
 from train.audit.survey import Survey
-from train.document import Document, Headline
-from train.document_html import to_html
-from train.document_markdown import write_markdown
+from train.report.document import Document, Headline
+from train.report.document_html import to_html
+from train.report.document_markdown import write_markdown
 
 MARKDOWN_FILE, HTML_FILE, PHOTOS_FILE = "audit.md", "audit.html", "photos.csv"
 

@@ -10,9 +10,9 @@ from train.audit.looks import STATISTICS, Statistic
 from train.audit.plots import draw_borders, draw_counts, draw_shapes, draw_shortcuts, draw_spreads
 from train.audit.records import Audit, Shortcut, Spread
 from train.audit.survey import Survey
-from train.document import Block, Section, Table, Text
-from train.figure_files import picture
-from train.photos import PARTS
+from train.datasets.photos import PARTS
+from train.report.document import Block, Section, Table, Text
+from train.report.figure_files import picture
 
 _SHOWN_SHAPES = 12
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from train.audit.copies import leaking
 from train.audit.records import Audit, CopyGroup, LabelCheck
 from train.audit.survey import Survey
-from train.document import Block, Facts, Section, Table, Text
-from train.gallery import Shown, photo_gallery
+from train.report.document import Block, Facts, Section, Table, Text
+from train.report.gallery import Shown, photo_gallery
 
 _ROWS = 200
 

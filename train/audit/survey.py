@@ -24,7 +24,7 @@ from train.audit.records import AlikeGroups, Audit, Broken, Count, LabelCheck, S
 from train.audit.shortcuts import Target, find_shortcuts
 from train.audit.spreads import find_outliers, find_spreads, looks_matrix
 from train.console import say
-from train.photos import DataSet
+from train.datasets.photos import DataSet
 
 _PACKAGES = ("numpy", "opencv-python-headless", "imagehash", "scikit-learn", "cleanlab", "torch")
 _FEWEST = 10

@@ -1,0 +1,1 @@
+"""Photos decoded once, in memory-mapped files: how they are kept, found and trusted."""

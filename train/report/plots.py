@@ -1,0 +1,74 @@
+"""Figures of how a run went: losses, accuracies and learning rates over its epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from train.metrics import Epoch, RunMetrics
+
+
+def draw_curves(metrics: RunMetrics) -> Figure:
+    """Loss, validation accuracy and learning rate over the epochs."""
+    history = metrics.history
+    figure = Figure(figsize=(12, 3.5))
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.14, top=0.91, wspace=0.2)
+    losses, accuracies, rates = figure.subplots(1, 3)
+    _line(losses, history, [record.train_loss for record in history], "training, augmented", "o")
+    _line(losses, history, [record.val_loss for record in history], "validation", "s")
+    plain = [math.nan if record.plain_train_loss is None else record.plain_train_loss for record in history]
+    if not all(map(math.isnan, plain)):
+        _line(losses, history, plain, "training, not augmented", "^")
+    losses.axhline(metrics.train.loss, label="training at the end, not augmented", color="C2", linestyle=":")
+    losses.set_ylim(bottom=0)
+    _finish(losses, history, "Loss (cross-entropy a photo)")
+    _line(accuracies, history, [record.val_accuracy for record in history], "accuracy", "o")
+    _line(accuracies, history, [record.val_macro_f1 for record in history], "macro F1", "s")
+    raw = [record.raw_val_accuracy for record in history]
+    _line(accuracies, history, raw, "accuracy, plain weights", "", alpha=0.45, linestyle="--")
+    _finish(accuracies, history, "Validation (moving average of the weights)", rising=True)
+    _draw_rates(rates, history)
+    return figure
+
+
+def _draw_rates(axes: Axes, history: Sequence[Epoch]) -> None:
+    """A line a group of parameters; groups that always share their rate share a line. Older runs kept the highest."""
+    by_rates: dict[tuple[float, ...], list[str]] = {}
+    names = [group.name for group in history[-1].rates]
+    if all([group.name for group in record.rates] == names for record in history):
+        for place, name in enumerate(names):
+            values = tuple(record.rates[place].rate for record in history)
+            by_rates.setdefault(values, []).append(name)
+    if not by_rates:
+        by_rates[tuple(record.rate for record in history)] = ["highest"]
+    axes.set_yscale("log")
+    for number, (values, group) in enumerate(sorted(by_rates.items(), reverse=True)):
+        label = group[0] if len(group) == 1 else f"{group[0]} and {len(group) - 1} more"
+        _line(axes, history, values, label, "o", alpha=max(0.3, 1 - 0.12 * number))
+    _finish(axes, history, "Learning rate at the end of the epoch")
+
+
+def _line(
+    axes: Axes,
+    history: Sequence[Epoch],
+    values: Sequence[float],
+    label: str,
+    marker: str,
+    *,
+    alpha: float = 1,
+    linestyle: str = "-",
+) -> None:
+    epochs = [record.epoch for record in history]
+    axes.plot(epochs, values, label=label, marker=marker, alpha=alpha, linestyle=linestyle)
+
+
+def _finish(axes: Axes, history: Sequence[Epoch], title: str, *, rising: bool = False) -> None:
+    axes.set_xlim(0.5, len(history) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_title(title)
+    axes.legend(loc="lower right" if rising else "upper right")

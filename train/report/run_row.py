@@ -1,0 +1,107 @@
+"""What is known of a finished run, for a comparison with others: a row of `compare`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from safetensors import safe_open
+
+from train.checkpoint import MODEL_FILE, TrainedRun, load_run
+from train.report.course import settings_of
+from train.report.findings import Findings, find, outputs_if_kept
+
+_NOT_SETTINGS = ("out", "data_root", "machine.")  # change nothing in the result
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run: accuracy and macro F1 on validation, the rest as in its report. None is what it did not measure."""
+
+    run: str
+    model: str
+    data: str
+    split: str
+    photos: int
+    accuracy: float
+    interval_low: float
+    interval_high: float
+    macro_f1: float
+    test_accuracy: float | None
+    calibration_error: float | None
+    """Cross-fitted, after the temperature."""
+    caught: float | None
+    """Part of the out-of-set pictures that the thresholds of a bundle hold back."""
+    caught_by_distance: float | None
+    """The same by distance in feature space alone."""
+    epochs: int
+    seconds: float
+    images_per_second: float
+    """Training, mean over the epochs."""
+    parameters: int
+    weights: str
+    commit: str | None
+    course: tuple[tuple[float, float], ...]
+    """After each epoch the seconds of training so far, validation left out, and the validation accuracy."""
+    settings: tuple[tuple[str, str], ...]
+    """Every setting of the run, by dotted name."""
+
+    def seconds_to(self, accuracy: float) -> float | None:
+        """Of training, up to the end of the first epoch with that validation accuracy; None if there is none."""
+        return next((seconds for seconds, reached in self.course if reached >= accuracy), None)
+
+
+def read_row(path: Path, name: str) -> RunRow:
+    """The row of the run in `path`, called `name`."""
+    run = load_run(path)
+    findings, score = _findings(path), run.validation
+    distance = findings.catch("feature distance alone") if findings else None
+    return RunRow(
+        run=name,
+        model=run.architecture,
+        data=run.data,
+        split=run.split.split,
+        photos=score.photos,
+        accuracy=score.accuracy,
+        interval_low=score.interval_low,
+        interval_high=score.interval_high,
+        macro_f1=score.macro_f1,
+        test_accuracy=run.metrics.test.accuracy if run.metrics.test else None,
+        calibration_error=findings.reliability.crossfitted if findings else None,
+        caught=findings.catches[0].caught if findings and findings.catches else None,
+        caught_by_distance=distance.caught if distance else None,
+        epochs=run.epochs,
+        seconds=run.metrics.seconds,
+        images_per_second=run.metrics.images_per_second,
+        parameters=_count_parameters(path / MODEL_FILE),
+        weights=run.weights,
+        commit=run.git_commit,
+        course=_course(run),
+        settings=_settings(run),
+    )
+
+
+def _count_parameters(weights: Path) -> int:
+    """Numbers that were learned, from the file's table of contents; batch-norm statistics are none."""
+    with safe_open(weights, framework="pt") as opened:
+        names = [name for name in opened.keys() if not name.endswith(_BUFFERS)]  # noqa: SIM118
+        return sum(math.prod(opened.get_slice(name).get_shape()) for name in names)
+
+
+def _findings(path: Path) -> Findings | None:
+    outputs = outputs_if_kept(path)
+    return None if outputs is None else find(outputs)
+
+
+def _course(run: TrainedRun) -> tuple[tuple[float, float], ...]:
+    """From the speed of each epoch, since the seconds of an epoch that was resumed are of its second part alone."""
+    photos, history = len(run.split.parts["train"]), run.metrics.history
+    seconds = accumulate(photos / epoch.images_per_second for epoch in history)
+    return tuple(zip(seconds, (epoch.val_accuracy for epoch in history), strict=True))
+
+
+def _settings(run: TrainedRun) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in settings_of(run.path) if not name.startswith(_NOT_SETTINGS))

@@ -1,0 +1,123 @@
+"""A question answered by several runs: trained, measured, put into a table, a plot and a CSV. Command `study`.
+
+```
+python train/run.py study dark --data garbage --weights FILE --epochs 12
+python train/run.py study models --models resnet50 inception_v3 --data-sets garbage combined --measure other_places/
+python train/run.py study original --models resnet50=FILE inception_v3=FILE --data garbage --folds 5
+```
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from smartbin.config import load_settings
+from smartbin.errors import DataError, SmartbinError, WeightsError
+from train.checkpoint import load_run
+from train.cli import TrainCommand, parse_train
+from train.config import TrainConfig, find_config, resolve
+from train.console import say
+from train.datasets.photos import open_data
+from train.stopping import Stopped
+from train.study.campaign import Variant, fold_variants, run_all
+from train.study.measure import Condition, StudyRun, measure
+from train.study.output import write_study
+from train.study.plans import STUDIES, Choice, Network, Study
+
+_MODELS = ("efficientnet_lite0", "resnet50", "inception_v3")
+_DATA_SETS = ("garbage", "recycle", "recycle-small", "combined")
+
+
+def study_command(arguments: Sequence[str]) -> int:
+    """The command `study NAME`; the exit code."""
+    study, choice, command = parse_study(arguments)
+    out = Path(str(command.overrides.pop("out", f"runs/study-{study.name}")))
+    try:
+        written = run_study(study, choice, command, out)
+    except Stopped as stopped:
+        say(f"stopped by {stopped}; what is done is kept. The same command again goes on")
+        return 128 + stopped.number
+    say("\n" + written.read_text(encoding="utf-8"))
+    return 0
+
+
+def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) -> Path:
+    """Train and measure every run of the study below `out`, write `study.md`, `.csv` and `.png`; returns the first."""
+    variants = _variants(study, choice, command)
+    machine = variants[0].config.machine
+    paths = run_all(variants, out)
+    conditions = [*study.conditions(), *(Condition(folder.name, photos=folder) for folder in choice.measure)]
+    rows: dict[str, StudyRun] = {}
+    for variant, run in zip(variants, map(load_run, paths), strict=True):
+        found, probe = measure(run, conditions, machine)
+        before = rows.get(variant.row) or StudyRun(variant.row, (), (), probe)
+        rows[variant.row] = replace(before, runs=(*before.runs, run), measurements=(*before.measurements, found))
+    return write_study(study, list(rows.values()), out)
+
+
+def _variants(study: Study, choice: Choice, command: TrainCommand) -> list[Variant]:
+    """Shipped or given configuration, then the command line, and last what the run is about; a variant a fold."""
+    variants: list[Variant] = []
+    absent: dict[str, SmartbinError] = {}
+    for name, settings in study.runs(choice).items():
+        own = dict(settings)
+        shipped = str(own.pop("config", study.config))
+        file = command.config or (find_config(Path(shipped)) if shipped else None)
+        config = resolve(load_settings(TrainConfig, file, {"data": ["garbage"], **command.overrides, **own}))
+        try:
+            open_data(config)
+        except (DataError, WeightsError) as error:  # a grouped split looks through weights of its own
+            absent[name] = error
+        else:
+            variants += fold_variants(config, f"{name}, fold ", name) if config.folds else [Variant(name, config)]
+    if not variants:
+        raise next(iter(absent.values()))
+    for name, problem in absent.items():
+        say(f"left out: {name}: {problem}")
+    return variants
+
+
+def parse_study(arguments: Sequence[str]) -> tuple[Study, Choice, TrainCommand]:
+    """Parse what follows `study`; exits with code 2 on a wrong flag, as argparse does."""
+    names = "\n".join(f"  {study.name:8} {study.question}" for study in STUDIES.values())
+    parser = argparse.ArgumentParser(
+        prog="train/run.py study",
+        description="Several runs that answer a question.",
+        epilog=f"studies:\n{names}\n\nEvery setting of train/run.py may follow; it holds for all runs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("study", choices=list(STUDIES), metavar="NAME", help="one of those below")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=list(_MODELS),
+        metavar="MODEL[=WEIGHTS]",
+        help="for `models` and `original`: the networks, with starting weights of their own",
+    )
+    parser.add_argument("--data-sets", nargs="+", default=list(_DATA_SETS), help="for `models`: the data sets")
+    parser.add_argument(
+        "--measure", nargs="+", type=Path, default=[], metavar="FOLDER", help="other photos to score on"
+    )
+    parser.add_argument(
+        "--rendered",
+        default="",
+        metavar="FOLDER",
+        help="for `places`: pictures that a run of its own trains on as well",
+    )
+    known, rest = parser.parse_known_args(arguments)
+    for folder in known.measure:
+        if not folder.is_dir():
+            parser.error(f"--measure {folder}: no such folder")
+    command = parse_train(rest)
+    folders = tuple(folder.resolve() for folder in known.measure)
+    networks = tuple(Network(*model.split("=", 1)) for model in known.models)
+    choice = Choice(networks, tuple(known.data_sets), folders, command.overrides, known.rendered)
+    if command.resume:
+        parser.error("--resume: the same study command again goes on by itself")
+    if "fold" in command.overrides:
+        parser.error("--fold: a study with --folds trains them all")
+    return STUDIES[known.study], choice, command

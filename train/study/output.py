@@ -1,0 +1,119 @@
+"""A study's runs as `study.md` with `study.png`, `study.html` and `study.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from smartbin.atomic import write_text_atomic
+from train.checkpoint import TrainedRun
+from train.metrics import Score
+from train.report.document import Document, Section, Table
+from train.report.document_html import to_html
+from train.report.document_markdown import write_markdown
+from train.report.figure_files import picture
+from train.study.findings import findings
+from train.study.measure import Measurement, StudyRun
+from train.study.plans import Study
+from train.study.plots import draw_bars, draw_light
+
+STUDY_FILE, PAGE_FILE, CSV_FILE = "study.md", "study.html", "study.csv"
+_COLUMNS = (
+    *("run", "fold", "condition", "photos", "correct", "accuracy", "low", "high", "macro_f1", "loss"),
+    *("seconds", "images_per_second"),
+)
+_MOST_COLUMNS = 4  # more conditions than that become rows
+
+
+def write_study(study: Study, runs: Sequence[StudyRun], out: Path) -> Path:
+    """Write table, plot and CSV into `out`; returns the path of `study.md`."""
+    document = study_document(study, runs)
+    write_text_atomic(out / CSV_FILE, study_csv(runs))
+    write_text_atomic(out / PAGE_FILE, to_html(document))
+    write_markdown(document, out / STUDY_FILE)
+    return out / STUDY_FILE
+
+
+def study_document(study: Study, runs: Sequence[StudyRun]) -> Document:
+    """The study for people."""
+    conditions = list(dict.fromkeys(condition for item in runs for condition in item.scores))
+    wide = len(conditions) > _MOST_COLUMNS
+    plot = picture(
+        "study",
+        partial(draw_light, runs) if wide else partial(draw_bars, runs, conditions),
+        alt=f"{study.name}: accuracy of {len(runs)} runs; the table below has the figures",
+        caption="Accuracy over light." if wide else "Accuracy with Wilson's 95 % interval.",
+    )
+    table = _condition_table(runs, conditions) if wide else _run_table(runs, conditions)
+    first = runs[0].runs[0]
+    return Document(
+        study.question,
+        f"Study {study.name}. Every run's settings: RUN/config.toml; all figures: {CSV_FILE}.",
+        (),
+        (Section("What the figures say", tuple(findings(study.name, runs))), Section("Figures", (table, plot))),
+        footer=f"{first.metrics.device}, {first.metrics.precision}; {first.metrics.software}; commit "
+        f"{first.git_commit or 'not recorded'}.",
+    )
+
+
+def study_csv(runs: Sequence[StudyRun]) -> str:
+    """A line per run, fold and condition; recall per class in the last columns."""
+    labels = list(dict.fromkeys(entry.label for item in runs for entry in item.runs[0].validation.per_class))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *(f"recall({label})" for label in labels)])
+    for item, fold, run, measurement in _measurements(runs):
+        figures = measurement.score
+        recalls = {entry.label: entry.recall for entry in figures.per_class}
+        values = (figures.accuracy, figures.interval_low, figures.interval_high, figures.macro_f1, figures.loss)
+        writer.writerow(
+            [
+                item.name,
+                fold,
+                measurement.condition,
+                figures.photos,
+                figures.correct,
+                *(f"{value:.4f}" for value in values),
+                f"{run.metrics.seconds:.1f}",
+                f"{run.metrics.images_per_second:.1f}",
+                *("" if recalls.get(label) is None else f"{recalls[label]:.4f}" for label in labels),
+            ]
+        )
+    return text.getvalue()
+
+
+def _measurements(runs: Sequence[StudyRun]) -> Iterator[tuple[StudyRun, str, TrainedRun, Measurement]]:
+    """Everything that was measured, with the number of the fold, or nothing where there are none."""
+    for item in runs:
+        for number, (run, measurements) in enumerate(zip(item.runs, item.measurements, strict=True)):
+            for measurement in measurements:
+                yield item, str(number) if len(item.runs) > 1 else "", run, measurement
+
+
+def _run_table(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Table:
+    """A row per run."""
+    columns = ("run", *conditions, "macro F1", "training loss", "loss", "minutes", "images/s")
+    rows = []
+    for item in runs:
+        first = item.first
+        accuracies = [_accuracy(item.scores.get(condition)) for condition in conditions]
+        training = item.mean(lambda run: run.metrics.history[-1].train_loss)
+        figures = (f"{first.macro_f1:.3f}", f"{training:.3f}", f"{first.loss:.3f}")
+        speed = f"{item.mean(lambda run: run.metrics.images_per_second):.1f}"
+        rows.append((item.name, *accuracies, *figures, f"{item.seconds / 60:.1f}", speed))
+    return Table("Accuracy and what it took", columns, tuple(rows))
+
+
+def _condition_table(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Table:
+    """A row per condition, a column per run: accuracies."""
+    rows = [(condition, *(f"{item.score(condition).accuracy:.3f}" for item in runs)) for condition in conditions]
+    return Table("Accuracy", ("condition", *(item.name for item in runs)), tuple(rows))
+
+
+def _accuracy(score: Score | None) -> str:
+    if score is None:
+        return "–"
+    return f"{score.accuracy:.3f} ({score.interval_low:.3f}–{score.interval_high:.3f})"
