@@ -30,7 +30,7 @@ from export.quantisation import (
     run_logits,
 )
 from export.torch_graph import export_network
-from export.unfamiliar import add_distance, feature_space_of
+from export.unfamiliar import add_distance, distance_of
 from export.validate import Measured, measure, metric
 from smartbin.bundle import (
     MANIFEST_FILE,
@@ -47,6 +47,7 @@ from smartbin.errors import ExportError
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.prediction import RejectThresholds
 from train.checkpoint import TrainedRun
+from train.networks.feature_distance import USUAL_SHARE
 
 KEEP = 0.95
 LIGHTS = (1 / 4, 1 / 16)
@@ -80,8 +81,9 @@ class ExportOptions:
     measure: tuple[Path, ...] = ()
     force: bool = False
     methods: tuple[RangeMethod, ...] = RANGE_METHODS
-    unfamiliar: float = 0.0
-    """Weight of the feature distance in the energy; 0 leaves it out."""
+    unfamiliar: float | None = None
+    """Spread of the feature distance in the energy as part of the energy's own; 0 leaves it out; None: the usual one,
+    where the run has what it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,7 @@ class _Export:
         notes = {"name": self.options.name, "version": self.options.version, "classes": ",".join(run.classes)}
         model = self.folder / MODEL_FILE
         self.steps.probabilities(graph, model, temperature=temperature, notes=notes)
-        if self.options.unfamiliar:
-            self.report("energy: with the distance from the training photos")
-            add_distance(model, model, feature_space_of(run), self.options.unfamiliar)
+        weight = self._add_distance(model)
         draft = self._draft(temperature, quantised)
         classifier = OrtClassifier.open(Bundle(self.folder, Manifest(**dict(draft), files={})), device="cpu")
         try:
@@ -179,11 +179,25 @@ class _Export:
             *(metric(other.title, "exported", other.answers) for other in others),
         )
         draft = draft.model_copy(update={"thresholds": thresholds, "parity": parity, "metrics": metrics})
-        facts = CardFacts(
-            draft, measured, others, model.stat().st_size, run.mean, run.std, unfamiliar=self.options.unfamiliar
-        )
+        facts = CardFacts(draft, measured, others, model.stat().st_size, run.mean, run.std, unfamiliar=weight)
         bundle = write_bundle(self.options.out, model=model, card=write_card(facts), draft=draft)
         return Exported(bundle, parity, reference, measured, others, quantised)
+
+    def _add_distance(self, model: Path) -> float:
+        """Put the distance from the training photos into the energy; returns its weight, 0 if it has none."""
+        asked = self.options.unfamiliar
+        if asked == 0:
+            return 0.0
+        try:
+            space, weight = distance_of(self.run, USUAL_SHARE if asked is None else asked)
+        except ExportError as error:
+            if asked is not None:
+                raise
+            self.report(f"energy: of the logits alone, since {str(error).splitlines()[0]}")
+            return 0.0
+        add_distance(model, model, space, weight)
+        self.report(f"energy: with {weight:.3g} x the distance from the training photos")
+        return weight
 
     def _make_graph(self, network: nn.Module) -> tuple[Path, Quantised | None]:
         """The graph from `image` to `logits` in its final precision."""
@@ -208,8 +222,8 @@ class _Export:
     def _calibration_photos(self) -> CalibrationPhotos:
         photos = self.run.photos("train", self.options.data)
         limit = self.options.limit
-        few = {} if limit is None else {"ranges": max(1, limit * 2 // 3), "kept_back": max(1, limit // 3)}
-        return read_calibration_photos(photos, self.run.preprocess, seed=self.run.seed, **few)
+        few = {} if limit is None else {"ranges": limit, "judges": limit}
+        return read_calibration_photos(photos, self.validation.photos, self.run.preprocess, seed=self.run.seed, **few)
 
     def _measure_others(self, classifier: OrtClassifier, extra: list[PhotoSet]) -> list[Measured]:
         sets = [PhotoSet("validation", self.validation.photos, light) for light in LIGHTS]

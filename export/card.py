@@ -9,6 +9,7 @@ import numpy as np
 
 from export.validate import Measured, metric
 from smartbin.bundle import ManifestDraft, Metric
+from train.networks.origin import FROM
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,13 @@ def data_sources(name: str) -> list[tuple[str, Source]]:
 
 
 def weights_source(name: str) -> Source:
-    """What is known of starting weights named as in a run (`imagenet`, `none`, a file); a path is no matter."""
-    return WEIGHT_SOURCES.get(PurePath(name).name, Source(f"`{PurePath(name).name}`", _UNKNOWN.licence))
+    """What is known of starting weights named as in a run (`imagenet`, `none`, a file); a path is no matter.
+
+    Of weights that another run made, `RUN, from FILE`, the licence is the file's.
+    """
+    *between, first = (PurePath(part).name for part in name.split(FROM))
+    source = WEIGHT_SOURCES.get(first, Source(f"`{first}`", _UNKNOWN.licence))
+    return Source(", from ".join([*(f"`{part}`, a run of ours" for part in between), source.what]), source.licence)
 
 
 def _head(facts: CardFacts) -> list[str]:
@@ -168,7 +174,7 @@ def _rejection(facts: CardFacts) -> list[str]:
 
 def _distance(weight: float) -> list[str]:
     return [
-        f"The energy holds {weight:g} times the distance from the training photos in the network's features: it "
+        f"The energy holds {weight:.3g} times the distance from the training photos in the network's features: it "
         "holds back more of what it has never seen, other places included."
     ]
 

@@ -3,8 +3,8 @@
 Weights are symmetric int8 per output channel, activations uint8: ONNX Runtime fuses this into integer convolutions on
 x86 and ARM, while symmetric int8 activations leave every ReLU6 outside of them and run no faster than float (measured
 on EfficientNet-Lite0). Several ways to find the activations' ranges are tried; the one whose graph agrees best with the
-float graph on training photos kept back from calibration is taken. The two ends of the graph and the last layer (some
-thousand weights, and the one that decides) stay float32.
+float graph on validation photos is taken. The two ends of the graph and the last layer (some thousand weights, and the
+one that decides) stay float32.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.bias_correction import correct_biases, shift_logits
 from export.device_graph import BYTES_PREFIX
-from export.photo_batches import class_balanced
+from export.photo_batches import class_balanced, take_evenly
 from export.straight_bytes import feed_bytes
 from smartbin.bundle import INPUT_NAME
 from smartbin.calibration import softmax
@@ -59,15 +59,18 @@ RANGE_METHODS = (
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPhotos:
-    """Network inputs uint8 [N, S, S, 3] RGB from training photos: to find ranges with, and kept back to choose by."""
+    """Network inputs uint8 [N, S, S, 3] RGB."""
 
     ranges: NDArray[np.uint8]
-    kept_back: NDArray[np.uint8]
+    """Of training photos, to find the ranges of activations with."""
+    judges: NDArray[np.uint8]
+    """Of photos that were not trained on, to choose the method by: on those it was trained on a network is so sure
+    that every method keeps its answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a calibration did on the photos kept back, against the float graph."""
+    """How a calibration did on the judging photos, against the float graph."""
 
     method: RangeMethod
     path: Path
@@ -88,27 +91,37 @@ class Quantised:
 
 
 def read_calibration_photos(
-    photos: Sequence[LabelledPhoto], spec: PreprocessSpec, *, ranges: int = 288, kept_back: int = 144, seed: int = 0
+    training: Sequence[LabelledPhoto],
+    unseen: Sequence[LabelledPhoto],
+    spec: PreprocessSpec,
+    *,
+    ranges: int = 288,
+    judges: int = 360,
+    seed: int = 0,
 ) -> CalibrationPhotos:
-    """A class-balanced sample of training photos as network inputs, every third darkened.
+    """A class-balanced sample of training photos and at most `judges` of the unseen ones; every third is darkened."""
+    classes = {photo.label for photo in training}
+    chosen = class_balanced(training, -(-ranges // max(1, len(classes))), seed)[:ranges]
+    judging = take_evenly(unseen, judges)
+    if not chosen or not judging:
+        raise ExportError(
+            "too few photos to calibrate int8 with",
+            found=f"{len(chosen)} training photos, {len(judging)} others",
+            expected="1 or more of each",
+        )
+    return CalibrationPhotos(_inputs(chosen, spec, seed), _inputs(judging, spec, seed))
 
-    The light of a darkened one is drawn between 1/16 and 1, evenly in stops. Fewer photos than asked for are split in
-    the same proportion.
-    """
-    classes = {photo.label for photo in photos}
-    per_class = -(-(ranges + kept_back) // max(1, len(classes)))
-    chosen = class_balanced(photos, per_class, seed)
-    if len(chosen) < 2:
-        raise ExportError("too few training photos to calibrate int8 with", found=len(chosen), expected="2 or more")
+
+def _inputs(photos: Sequence[LabelledPhoto], spec: PreprocessSpec, seed: int) -> NDArray[np.uint8]:
+    """Network inputs; the light of a darkened photo is drawn between 1/16 and 1, evenly in stops."""
     rng = np.random.default_rng(seed)
     inputs = []
-    for number, photo in enumerate(chosen):
+    for number, photo in enumerate(photos):
         image = read_image(photo.path)
         if number % 3 == 2:
             image = dim(image, float(_DARKEST ** rng.random()), rng)
         inputs.append(to_input(image, spec).image)
-    cut = min(len(inputs) - 1, round(len(inputs) * ranges / (ranges + kept_back)))
-    return CalibrationPhotos(np.stack(inputs[:cut]), np.stack(inputs[cut:]))
+    return np.stack(inputs)
 
 
 def quantise(
@@ -131,7 +144,7 @@ def quantise(
     with _quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     correct_biases(prepared, corrected, _batched(photos.ranges[:_BIAS_PHOTOS], 8))
-    expected = run_logits(source, _batched(photos.kept_back))
+    expected = run_logits(source, _batched(photos.judges))
     trials = []
     right = run_logits(source, _batched(photos.ranges[:_BIAS_PHOTOS]))
     for number, method in enumerate(methods):
@@ -139,7 +152,7 @@ def quantise(
         _quantise_once(corrected, path, method, photos.ranges[: method.photos])
         feed_bytes(path, mean=mean, std=std)
         shift_logits(path, (right - run_logits(path, _batched(photos.ranges[:_BIAS_PHOTOS]))).mean(axis=0))
-        trials.append(_judge(method, path, expected, run_logits(path, _batched(photos.kept_back))))
+        trials.append(_judge(method, path, expected, run_logits(path, _batched(photos.judges))))
         report(str(trials[-1]))
     best = max(trials, key=lambda trial: (trial.agreement, -trial.mean_difference))
     used = len(photos.ranges[: best.method.photos])
@@ -147,8 +160,8 @@ def quantise(
         best,
         tuple(trials),
         f"{best.method.name} on {used} class-balanced training photos, a third of them darkened; int8 weights per "
-        f"channel with bias correction, uint8 activations; best of {len(trials)} methods on {len(photos.kept_back)} "
-        "photos kept back",
+        f"channel with bias correction, uint8 activations; best of {len(trials)} methods on {len(photos.judges)} "
+        "validation photos, a third of them darkened",
     )
 
 

@@ -26,6 +26,7 @@ from export.parity import Answers, Precision
 from export.validate import metric
 from smartbin.errors import ConfigError, run_cli
 from train.checkpoint import TrainedRun, load_run
+from train.networks.feature_distance import USUAL_SHARE
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 _TABLE_WIDTH = 128
@@ -77,11 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--unfamiliar",
-        type=_weight,
-        default=0.0,
-        metavar="WEIGHT",
-        help="add WEIGHT times the distance from the training photos, in the network's features, to the energy: holds "
-        "back far more of other things, and of items in new places (default: 0, off; 10 and 20 were measured)",
+        type=_share,
+        default=None,
+        metavar="SHARE",
+        help="add the distance from the training photos, in the network's features, to the energy, scaled to SHARE of "
+        "the energy's spread over the validation photos: holds back far more of other things, and of items in new "
+        f"places (default: {USUAL_SHARE:g} where the run has kept its features; 0: off)",
     )
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there; no gate is ever skipped")
     return parser
@@ -94,7 +96,7 @@ def _positive(text: str) -> int:
     return value
 
 
-def _weight(text: str) -> float:
+def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of 0 or more, but got {text}")

@@ -1,7 +1,7 @@
 """Distance from the training photos as part of the energy, so that a bin holds back more of what it has never seen.
 
-Off by default. The logits alone cannot tell most other things from waste; the features in front of them can. It is the
-distance of `train/feature_distance.py`, computed inside the graph, and it costs acceptance where the places are new.
+The logits alone cannot tell most other things from waste; the features in front of them can. It is the distance of
+`train/networks/feature_distance.py`, computed inside the graph, and it costs acceptance where the places are new.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ from export.torch_graph import LOGITS_NAME
 from smartbin.bundle import ENERGY_NAME
 from smartbin.errors import ExportError
 from train.checkpoint import TrainedRun
-from train.feature_distance import FeatureSpace
-from train.findings import outputs_if_kept
+from train.networks.feature_distance import FeatureSpace
+from train.report.findings import outputs_if_kept
+from train.report.rejection import weight_in_energy
 
 _PREFIX = "unfamiliar_"
 
 
-def feature_space_of(run: TrainedRun) -> FeatureSpace:
-    """The space that the run measured on its training photos; `ExportError` if it has none."""
+def distance_of(run: TrainedRun, share: float) -> tuple[FeatureSpace, float]:
+    """The space that the run measured on its training photos, and the weight of the distance for `share`.
+
+    `ExportError` if the run has none.
+    """
     outputs = outputs_if_kept(run.path)
-    if outputs is None or outputs.space is None:
+    if outputs is None or outputs.space is None or outputs.val.distances is None:
         raise ExportError(
             "this run has no feature space",
             where=run.path,
             expected="outputs.npz with the directions of the training photos' features",
-            fix="train again with this version, or export without --unfamiliar",
+            fix="train again with this version, or leave it out: --unfamiliar 0",
         )
-    return outputs.space
+    return outputs.space, weight_in_energy(outputs.val, share)
 
 
 def add_distance(source: Path, target: Path, space: FeatureSpace, weight: float) -> None:

@@ -72,5 +72,5 @@ def metric(name: str, of: Literal["checkpoint", "exported"], answers: Answers) -
         accuracy=correct / total,
         interval_low=low,
         interval_high=high,
-        macro_f1=macro_f1(answers.labels, answers.predicted, answers.values.shape[1]),
+        macro_f1=macro_f1(confusion_matrix(answers.labels, answers.predicted, answers.values.shape[1])),
     )

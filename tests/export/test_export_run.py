@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from export.card import weights_source
 from export.run import main
 from smartbin.bundle import read_bundle
 from smartbin.images import list_images, read_image
@@ -176,3 +177,11 @@ def test_it_starts_as_a_file_from_anywhere(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--precision" in done.stdout
+
+
+def test_the_licence_is_that_of_the_weights_at_the_beginning() -> None:
+    first = weights_source("tf_efficientnet_lite0_imagenet.safetensors")
+    again = weights_source("soup.safetensors, from a.safetensors, from tf_efficientnet_lite0_imagenet.safetensors")
+    assert again.licence == first.licence == "Apache-2.0"
+    assert again.what == f"`soup.safetensors`, a run of ours, from `a.safetensors`, a run of ours, from {first.what}"
+    assert "check before" in weights_source("soup.safetensors, from strange.safetensors").licence

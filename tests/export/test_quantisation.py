@@ -16,11 +16,12 @@ from onnx import numpy_helper
 from export.bias_correction import correct_biases, rounding_error, shift_logits
 from export.device_graph import add_bytes_input
 from export.photo_batches import PhotoSet, class_balanced, open_class_folders, take_evenly
-from export.quantisation import RANGE_METHODS, quantise, read_calibration_photos, run_logits
+from export.quantisation import RANGE_METHODS, CalibrationPhotos, quantise, read_calibration_photos, run_logits
 from export.straight_bytes import feed_bytes
 from export.torch_graph import export_network
 from smartbin.errors import DataError, ExportError
-from smartbin.images import LabelledPhoto
+from smartbin.images import LabelledPhoto, read_image
+from smartbin.preprocess import to_input
 from tests.tiny_run import CLASSES, MEAN, SPEC, STD
 from train.checkpoint import TrainedRun
 
@@ -51,22 +52,36 @@ def test_a_limit_keeps_every_class_of_a_sorted_list() -> None:
     assert take_evenly(photos, None) == tuple(photos)
 
 
+def calibration(run: TrainedRun, ranges: int, judges: int) -> CalibrationPhotos:
+    return read_calibration_photos(run.photos("train"), run.photos("val"), SPEC, ranges=ranges, judges=judges)
+
+
 def test_calibration_photos_are_split_and_partly_dark(tiny_run: TrainedRun) -> None:
-    found = read_calibration_photos(tiny_run.photos("train"), SPEC, ranges=24, kept_back=12)
-    assert (len(found.ranges), len(found.kept_back)) == (24, 12)
-    again = read_calibration_photos(tiny_run.photos("train"), SPEC, ranges=24, kept_back=12)
+    found = calibration(tiny_run, 24, 12)
+    assert (len(found.ranges), len(found.judges)) == (24, 12)
+    again = calibration(tiny_run, 24, 12)
     np.testing.assert_array_equal(found.ranges, again.ranges)
 
 
-def test_no_calibration_without_photos() -> None:
-    with pytest.raises(ExportError, match="too few training photos"):
-        read_calibration_photos([], SPEC)
+@pytest.mark.parametrize("absent", ["train", "val"])
+def test_no_calibration_without_photos(tiny_run: TrainedRun, absent: str) -> None:
+    parts = [[] if part == absent else tiny_run.photos(part) for part in ("train", "val")]
+    with pytest.raises(ExportError, match="too few photos to calibrate") as refused:
+        read_calibration_photos(*parts, SPEC)
+    assert ("0 training" in str(refused.value.found)) == (absent == "train")
+
+
+def test_methods_are_judged_by_photos_that_were_not_trained_on(tiny_run: TrainedRun) -> None:
+    unseen = list(tiny_run.photos("val"))
+    found = read_calibration_photos(tiny_run.photos("train"), unseen, SPEC, judges=2)
+    plain = [to_input(read_image(photo.path), SPEC).image for photo in take_evenly(unseen, 2)]
+    np.testing.assert_array_equal(found.judges, np.stack(plain))
 
 
 def test_every_range_method_is_tried_and_the_best_is_named(
     float_graph: Path, tiny_run: TrainedRun, tmp_path: Path
 ) -> None:
-    photos = read_calibration_photos(tiny_run.photos("train"), SPEC, ranges=22, kept_back=12)
+    photos = calibration(tiny_run, 22, 12)
     told: list[str] = []
     found = quantise(float_graph, tmp_path, photos, mean=MEAN, std=STD, report=told.append)
     assert [trial.method for trial in found.trials] == list(RANGE_METHODS)
@@ -76,7 +91,7 @@ def test_every_range_method_is_tried_and_the_best_is_named(
 
 
 def test_the_last_layer_and_both_ends_stay_float(float_graph: Path, tiny_run: TrainedRun, tmp_path: Path) -> None:
-    photos = read_calibration_photos(tiny_run.photos("train"), SPEC, ranges=12, kept_back=6)
+    photos = calibration(tiny_run, 12, 6)
     model = onnx.load(quantise(float_graph, tmp_path, photos, mean=MEAN, std=STD, methods=RANGE_METHODS[:1]).best.path)
     makers = {output: node.op_type for node in model.graph.node for output in node.output}
     for node in model.graph.node:
@@ -98,7 +113,7 @@ def test_rounding_is_at_most_half_a_step_of_its_channel(scale: float, seed: int)
 def test_bias_correction_takes_back_the_mean_shift_of_rounded_weights(
     float_graph: Path, tiny_run: TrainedRun, tmp_path: Path
 ) -> None:
-    images = read_calibration_photos(tiny_run.photos("train"), SPEC, ranges=24, kept_back=12).ranges
+    images = calibration(tiny_run, 24, 12).ranges
     assert correct_biases(float_graph, tmp_path / "corrected.onnx", iter([images])) == 3
     exact = _channel_means(onnx.load(float_graph), images)
     plain = _channel_means(_with_rounded_weights(float_graph), images)
@@ -154,7 +169,7 @@ def test_an_empty_folder_to_measure_is_an_error(tmp_path: Path) -> None:
 
 
 def test_logits_are_shifted_through_the_last_bias(float_graph: Path, tiny_run: TrainedRun) -> None:
-    images = read_calibration_photos(tiny_run.photos("train"), SPEC, ranges=8, kept_back=4).ranges
+    images = calibration(tiny_run, 8, 4).ranges
     before = run_logits(float_graph, iter([images]))
     shift = np.asarray([0.5, -0.25, 0.0])
     assert shift_logits(float_graph, shift)
@@ -170,7 +185,7 @@ def test_bytes_go_straight_into_the_first_integer_convolution(
 ) -> None:
     export_network(tiny_run.build_model(), SPEC.size, tmp_path / "network.onnx")
     add_bytes_input(tmp_path / "network.onnx", tmp_path / "float.onnx", mean=mean, std=HALF)
-    photos = read_calibration_photos(tiny_run.photos("train"), SPEC, ranges=24, kept_back=12)
+    photos = calibration(tiny_run, 24, 12)
     # told of uneven means, it keeps the float normalisation: what the short cut is compared with
     detour, straight = (tmp_path / name for name in ("detour", "straight"))
     logits = []
@@ -180,8 +195,8 @@ def test_bytes_go_straight_into_the_first_integer_convolution(
         path = quantise(tmp_path / "float.onnx", folder, photos, mean=told, std=HALF, methods=method).best.path
         kinds = [node.op_type for node in onnx.load(path).graph.node]
         assert ("Cast" in kinds) == (folder == detour)
-        logits.append(run_logits(path, iter([photos.kept_back])))
-    exact = run_logits(tmp_path / "float.onnx", iter([photos.kept_back]))
+        logits.append(run_logits(path, iter([photos.judges])))
+    exact = run_logits(tmp_path / "float.onnx", iter([photos.judges]))
     spread = exact.std()
     assert np.abs(logits[1] - logits[0]).mean() < 0.05 * spread
     assert np.abs(logits[1] - exact).mean() < 0.05 * spread

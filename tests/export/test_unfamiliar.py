@@ -21,9 +21,9 @@ from smartbin.ort_classifier import OrtClassifier
 from smartbin.preprocess import stack_inputs, to_input
 from tests.tiny_run import CLASSES, MEAN, SPEC, STD
 from train.checkpoint import load_run
-from train.feature_distance import FeatureSpace, collected_features, fit_feature_space
 from train.metrics import Outputs
-from train.outputs import RunOutputs, Scored, load_outputs, save_outputs
+from train.networks.feature_distance import USUAL_SHARE, FeatureSpace, collected_features, fit_feature_space
+from train.report.outputs import RunOutputs, Scored, load_outputs, save_outputs
 
 
 def seen(run: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +41,13 @@ def inputs_of(run: Path, part: str) -> np.ndarray:
     return stack_inputs([to_input(read_image(photo.path), SPEC) for photo in photos])
 
 
+def weight_of(run: Path, share: float) -> float:
+    """Of the distance: that with which it spreads `share` times as far over the validation photos as the energy."""
+    val = load_outputs(run).val
+    assert val.distances is not None
+    return share * float(energy(val.outputs.logits).std() / val.distances.std())
+
+
 @pytest.fixture
 def run(tiny_run_path: Path, tmp_path: Path) -> Path:
     """The tiny run, with the outputs that training would have kept."""
@@ -56,7 +63,7 @@ def run(tiny_run_path: Path, tmp_path: Path) -> Path:
 def test_energy_holds_the_distance(run: Path, tmp_path: Path, precision: str, tolerance: float) -> None:
     """Noise is compared in float32 only: it lies beyond the ranges that int8 was calibrated for."""
     out = tmp_path / "bundle"
-    flags = ["--precision", precision, "--out", str(out), "--unfamiliar", "10"]
+    flags = ["--precision", precision, "--out", str(out), "--unfamiliar", "2"]
     assert main([str(run), *flags]) == 0
     bundle = read_bundle(out)
     classifier = OrtClassifier.open(bundle, device="cpu", threads=1)
@@ -65,22 +72,26 @@ def test_energy_holds_the_distance(run: Path, tmp_path: Path, precision: str, to
     inside = inputs_of(run, "val")
     space = load_outputs(run).space
     assert space is not None
+    weight = weight_of(run, 2)
     shares = []
     for images in (inside, noise) if precision == "fp32" else (inside,):
         output = classifier.classify(images)
         logits, features = seen(run, images)
-        np.testing.assert_allclose(output.energy, energy(logits) + 10 * space.distances(features), atol=tolerance)
+        np.testing.assert_allclose(output.energy, energy(logits) + weight * space.distances(features), atol=tolerance)
         shares.append(output.energy - energy(logits))
     if precision == "fp32":
         assert auroc(*shares) > 0.95
     assert (classifier.classify(inside).energy <= bundle.manifest.thresholds.max_energy).mean() >= 0.9
     assert "distance from the training photos" in (out / "MODEL_CARD.md").read_text(encoding="utf-8")
     notes = {item.key: item.value for item in onnx.load(bundle.model_path).metadata_props}
-    assert notes["energy"] == "-logsumexp(logits) + 10 x feature distance"
+    assert notes["energy"] == f"-logsumexp(logits) + {weight:g} x feature distance"
 
 
-def test_without_the_flag_the_energy_is_of_the_logits_alone(run: Path, tmp_path: Path) -> None:
-    assert main([str(run), "--precision", "fp32", "--out", str(tmp_path / "bundle")]) == 0
+def test_the_distance_is_there_unless_it_is_switched_off(run: Path, tmp_path: Path) -> None:
+    assert main([str(run), "--precision", "fp32", "--out", str(tmp_path / "usual")]) == 0
+    notes = {item.key: item.value for item in onnx.load(tmp_path / "usual" / "model.onnx").metadata_props}
+    assert notes["energy"] == f"-logsumexp(logits) + {weight_of(run, USUAL_SHARE):g} x feature distance"
+    assert main([str(run), "--precision", "fp32", "--out", str(tmp_path / "bundle"), "--unfamiliar", "0"]) == 0
     bundle = read_bundle(tmp_path / "bundle")
     inside = inputs_of(run, "val")
     output = OrtClassifier.open(bundle, device="cpu", threads=1).classify(inside)
@@ -95,6 +106,8 @@ def test_run_that_kept_no_features_is_refused(
     assert main([str(tiny_run_path), "--precision", "fp32", "--out", str(out), "--unfamiliar", "5"]) == 1
     assert "no feature space" in capsys.readouterr().err
     assert not out.exists()
+    assert main([str(tiny_run_path), "--precision", "fp32", "--out", str(out)]) == 0
+    assert "energy: of the logits alone, since this run has no feature space" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("weight", ["-1", "inf", "nan", "much"])
