@@ -119,9 +119,8 @@ def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer]
     return flat.reshape(classes, classes).astype(np.int64)
 
 
-def macro_f1(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> float:
-    """Mean F1 over the classes that occur among the labels."""
-    matrix = confusion_matrix(labels, predicted, classes)
+def macro_f1(matrix: NDArray[np.integer]) -> float:
+    """Mean F1 over the classes that occur among the labels, from a confusion matrix [C, C]."""
     hits, support, claimed = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
     present = support > 0
     if not present.any():

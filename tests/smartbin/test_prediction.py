@@ -63,9 +63,10 @@ def test_wilson_interval(correct: int, total: int, low: float, high: float) -> N
 
 def test_confusion_and_macro_f1() -> None:
     labels, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 2])
-    np.testing.assert_array_equal(calibration.confusion_matrix(labels, predicted, 3), [[1, 1, 0], [0, 2, 1], [0, 0, 0]])
+    matrix = calibration.confusion_matrix(labels, predicted, 3)
+    np.testing.assert_array_equal(matrix, [[1, 1, 0], [0, 2, 1], [0, 0, 0]])
     # class 2 does not occur among the labels and does not count: (2/3 + 2/3) / 2
-    assert calibration.macro_f1(labels, predicted, 3) == pytest.approx(2 / 3)
+    assert calibration.macro_f1(matrix) == pytest.approx(2 / 3)
 
 
 def test_nothing_to_measure_is_an_error() -> None:
@@ -73,7 +74,7 @@ def test_nothing_to_measure_is_an_error() -> None:
         lambda: calibration.fit_temperature(np.zeros((0, 3)), np.zeros(0, int)),
         lambda: calibration.choose_thresholds(np.zeros(0), np.zeros(0)),
         lambda: calibration.wilson_interval(0, 0),
-        lambda: calibration.macro_f1(np.zeros(0, int), np.zeros(0, int), 3),
+        lambda: calibration.macro_f1(np.zeros((3, 3), int)),
     ):
         with pytest.raises(DataError):
             call()
