@@ -25,10 +25,10 @@ from benchmarks.report import Cell, Table
 from smartbin.brightness import BrightnessSettings
 from smartbin.errors import ConfigError
 from smartbin.images import LabelledPhoto, list_images, read_image
-from train.augment import Augmentation
-from train.augment_config import Augment
+from train.augmentation.augment import Augmentation
+from train.augmentation.config import Augment
+from train.cache.reading import read_photos
 from train.loader import PhotoSamples, epoch_batches, epoch_keys, load_batches
-from train.reading import read_photos
 
 TIMES = (1, 4, 16)
 _SIZE = 224
@@ -118,7 +118,7 @@ def _work(stage: str, folder: Path, workers: int) -> Iterator[None]:
 
 
 def _clear(cache: Path) -> None:
-    from train.photo_cache import clear
+    from train.cache.photo_cache import clear
 
     clear(cache)
 

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from smartbin.images import LabelledPhoto
-from train.architectures import Architecture
-from train.weights import load_weights
+from train.networks.architectures import Architecture, split_outputs
+from train.networks.weights import load_weights
 
 RATE = 5.5e-5
 
@@ -102,7 +102,8 @@ class OriginalLoop:
         for images, labels in self.train_loader:
             images, labels = images.to(self.device), labels.to(self.device)
             self.optimizer.zero_grad()
-            loss = self.criterion(self.model(images), labels)
+            logits, _ = split_outputs(self.model(images))
+            loss = self.criterion(logits, labels)
             loss.backward()
             self.optimizer.step()
             running_loss += loss.item() * len(labels)

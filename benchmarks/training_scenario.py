@@ -1,4 +1,5 @@
-"""Training: smartbin's loop beside the original one, on the same photos and machine, epoch by epoch in turn.
+"""Training: smartbin's loop beside the original one, on the same photos and machine, epoch by epoch in turn, each in a
+process of its own.
 
 Photos a second, and seconds until a validation accuracy is reached. What smartbin does before its first epoch (reading,
 decoding into a cache that is empty here, frozen parts computed ahead) counts among its seconds.
@@ -11,7 +12,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,15 +22,16 @@ import torch
 
 from benchmarks.original_loop import EpochTimes, OriginalLoop, image_folders
 from benchmarks.report import Cell, Table
+from benchmarks.side_process import SideProcess
 from smartbin.config import load_settings
 from smartbin.errors import ConfigError
-from train.architectures import architecture_of
 from train.cli import parse_train
 from train.config import TrainConfig, resolve
+from train.datasets.photos import open_data
 from train.loop import run_epoch
 from train.machine import describe_device, open_fabric
 from train.machine_config import Machine
-from train.photos import open_data
+from train.networks.architectures import architecture_of
 from train.stopping import StopWish
 from train.training import set_up
 
@@ -87,13 +89,19 @@ def run_training(options: TrainingOptions) -> Table:
     fabric = open_fabric(Machine(device=options.device, threads=options.threads))
     with TemporaryDirectory(prefix="smartbin-training-") as scratch, redirect_stdout(sys.stderr):
         data = open_data(_config(options, (), Path(scratch)))
-        with image_folders({"train": data.train, "val": data.val}) as folders:
-            runners = [_Runner(ORIGINAL, partial(_original, options, folders, fabric.device))]
+        with image_folders({"train": data.train, "val": data.val}) as folders, ExitStack() as processes:
+            starts = {ORIGINAL: partial(_original, options, folders, fabric.device)}
             for number, (name, flags) in enumerate(options.ours.items()):
-                path = Path(scratch) / f"run{number}"
-                runners.append(_Runner(name, partial(_smartbin, options, flags, path)))
+                starts[name] = partial(_smartbin, options, flags, Path(scratch) / f"run{number}")
+            runners = [_Runner(name, partial(_started, processes, start)) for name, start in starts.items()]
             _race(runners, options.epochs)
     return _table(options, runners, len(data.train), len(data.val), describe_device(fabric.device))
+
+
+def _started(processes: ExitStack, start: Callable[[], Callable[[], EpochTimes]]) -> Callable[[], EpochTimes]:
+    process = processes.enter_context(SideProcess(start))
+    process.wait_until_started()
+    return process.step
 
 
 def _race(runners: Sequence[_Runner], epochs: int) -> None:
@@ -128,6 +136,7 @@ def _config(options: TrainingOptions, flags: Sequence[str], scratch: Path) -> Tr
 
 def _original(options: TrainingOptions, folders: Path, device: torch.device) -> Callable[[], EpochTimes]:
     torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
     loop = OriginalLoop(
         folders,
         architecture_of(options.model),
@@ -180,7 +189,7 @@ def _table(options: TrainingOptions, runners: Sequence[_Runner], train: int, val
         f"{options.epochs} epochs in turn; {device}, {options.workers} loader processes each.",
         f"{ORIGINAL}: PIL and torchvision from the files, float32, {options.size} px, Adam at 5.5e-5, no cache.",
         *(f"{name}: `{' '.join(flags)}`" for name, flags in options.ours.items()),
-        "set-up: everything before the first epoch (imports left out), with an empty cache; all ratios are against the "
+        "set-up: everything before the first epoch, imports included, with an empty cache; all ratios are against the "
         f"{ORIGINAL}, that of the epochs with the set-up on our side.",
     ]
     return Table("training", _columns(options), tuple(rows), tuple(notes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,11 +15,16 @@ from benchmarks.memory_scenario import _write_copies, run_memory
 from benchmarks.original_loop import EpochTimes, OriginalLoop, image_folders
 from benchmarks.report import Report
 from benchmarks.run import main
+from benchmarks.side_process import SideProcess
 from benchmarks.training_scenario import ORIGINAL, _race, _Runner, parse_ours
 from smartbin.errors import ConfigError
 from smartbin.images import LabelledPhoto, list_images
 from tests.train.tiny import NAME, register_tiny
-from train.architectures import architecture_of
+from train.networks.architectures import architecture_of
+
+SMALL = "timm:test_resnet"
+"""A network of 160 px that processes started for it know, too."""
+FLAGS = ("--model", SMALL, "--weights", "none", "--workers", "0", "--device", "cpu", "--batch", "8")
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +41,25 @@ def photos(photo_folder: Callable[..., Path]) -> Path:
 
 
 def test_smartbin_and_the_original_loop_take_turns(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "training.json"
-    flags = ["--model", NAME, "--weights", "none", "--epochs", "2", "--workers", "0", "--device", "cpu", "--batch", "8"]
     ours = ["--ours", "plain", "--ours", "small: --train-size 32 --precision fp32 --augment-on device"]
-    arguments = ["training", "--photos", str(photos), "--freeze", "1", "--target", "0.0", *flags, *ours]
+    arguments = [
+        "training",
+        "--photos",
+        str(photos),
+        "--freeze",
+        "1",
+        "--target",
+        "0.0",
+        "--epochs",
+        "2",
+        *FLAGS,
+        *ours,
+    ]
     assert main([*arguments, "--out", str(out)]) == 0
-    printed = capsys.readouterr()
+    printed = capfd.readouterr()
     (table,) = Report.model_validate_json(out.read_text(encoding="utf-8")).tables
     assert [row[0] for row in table.rows] == [ORIGINAL, "plain", "small"]
     assert table.rows[0][2] == 1  # the original's own ratio
@@ -53,8 +70,11 @@ def test_smartbin_and_the_original_loop_take_turns(
 
 
 def test_target_that_is_not_reached_is_a_dash(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--model", NAME, "--weights", "none", "--epochs", "1", "--workers", "0", "--device", "cpu", "--batch", "8"]
-    assert main(["training", "--photos", str(photos), "--freeze", "0", "--target", "1.01", "--limit", "5", *flags]) == 0
+    flags = ["--epochs", "1", "--ours", "smartbin: --train-size 32"]
+    assert (
+        main(["training", "--photos", str(photos), "--freeze", "0", "--target", "1.01", "--limit", "5", *FLAGS, *flags])
+        == 0
+    )
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith((f"| {ORIGINAL}", "| smartbin"))]
     assert [row.split("|")[7:9] for row in rows] == [[" – ", " – "]] * 2
 
@@ -120,3 +140,23 @@ def test_copies_of_photos_differ(photos: Path, tmp_path: Path) -> None:
     copies = list_images(tmp_path / "copies")
     assert len(copies) == 15
     assert len({hashlib.sha256(path.read_bytes()).hexdigest() for path in copies}) == 15
+
+
+def _steps() -> Callable[[], int]:
+    numbers = iter((5, os.getpid()))
+    return lambda: next(numbers, None) or os._exit(3)
+
+
+def _no_start() -> Callable[[], int]:
+    raise ConfigError("nothing to count")
+
+
+def test_a_side_process_keeps_its_state_and_hands_errors_over() -> None:
+    with SideProcess(_steps) as process:
+        process.wait_until_started()
+        assert process.step() == 5
+        assert process.step() != os.getpid()
+        with pytest.raises(RuntimeError, match="exit code 3"):
+            process.step()
+    with SideProcess(_no_start) as process, pytest.raises(ConfigError, match="nothing to count"):
+        process.wait_until_started()
