@@ -13,8 +13,8 @@ from device.cli import build_parser
 from export.run import build_parser as build_export_parser
 from tests.conftest import REPOSITORY
 from train.cli import parse_evaluate, parse_train
-from train.fetch_command import parse_fetch
-from train.study import parse_study
+from train.fetching.command import parse_fetch
+from train.study.command import parse_study
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "device/scene/README.md"]
