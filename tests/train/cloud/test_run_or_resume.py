@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +64,14 @@ def test_stopped_and_started_again(tmp_path: Path, send: Callable[[int], None]) 
 
 def test_machine_that_vanishes_loses_only_what_came_after_the_last_copy(tmp_path: Path) -> None:
     first = Machine(tmp_path / "first", tmp_path / "mirror", ["--hold", "3"])
-    code, output = first.stop_at("run_or_resume: files copied to", vanish)
+
+    def vanish_once_copied(process: int) -> None:
+        deadline = time.monotonic() + 60
+        while not (first.mirror / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        vanish(process)
+
+    code, output = first.stop_at("epoch 3", vanish_once_copied)
     assert code == -9, output
     copied = int((first.mirror / "checkpoint.pt").read_text(encoding="ascii"))
     second = Machine(tmp_path / "second", first.mirror)
