@@ -13,7 +13,7 @@ import pytest
 from smartbin.errors import CheckpointError
 from tests.train.test_report import Page
 from train.checkpoint import load_run
-from train.report.compare import compare, comparison_csv, differing_settings
+from train.report.compare import compare, comparison_csv, differing_settings, short_paths
 from train.report.plots_compare import draw_accuracies
 from train.report.run_row import read_row
 from train.run import main
@@ -55,6 +55,18 @@ def test_comparison_agrees_with_the_runs(pair: tuple[Path, Path], tmp_path: Path
     assert (lines[0]["seed"], lines[1]["seed"]) == ("0", "3")
     assert "recipe.mixup" in page.text
     assert "not validated on the same photos" in page.text  # another seed, another split
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (["/data/a.pt", "/data/b.pt", "imagenet"], ["a.pt", "b.pt", "imagenet"]),
+        (["/x/one/a.pt", "/x/two/a.pt", "/x/two/a.pt"], ["one/a.pt", "two/a.pt", "two/a.pt"]),
+        (["0.5", "–"], ["0.5", "–"]),
+    ],
+)
+def test_settings_show_as_much_of_a_path_as_tells_it_from_others(values: list[str], shown: list[str]) -> None:
+    assert short_paths(values) == shown
 
 
 def test_page_of_a_comparison_stands_alone(pair: tuple[Path, Path], tmp_path: Path) -> None:

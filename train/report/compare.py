@@ -73,8 +73,8 @@ def compare(runs: Sequence[Path], out: Path, reach: float = _REACH) -> list[RunR
 
 def _names(runs: Sequence[Path]) -> list[str]:
     """The folders' names, with as many parents as it takes to tell them apart."""
-    paths = [path.resolve() for path in runs]
-    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+    paths, names = [path.resolve() for path in runs], [""] * len(runs)
+    for parts in range(1, max((len(path.parts) for path in paths), default=0) + 1):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(set(paths)):
             break
@@ -189,8 +189,15 @@ def _effort_table(rows: Sequence[RunRow], reach: float) -> Table:
 
 def _settings_table(rows: Sequence[RunRow], differing: Sequence[str]) -> Table:
     by_run = [dict(row.settings) for row in rows]
-    cells = tuple((name, *(settings.get(name, "–") for settings in by_run)) for name in differing)
+    cells = tuple((name, *short_paths([settings.get(name, "–") for settings in by_run])) for name in differing)
     return Table("Settings by run", ("setting", *(row.run for row in rows)), cells)
+
+
+def short_paths(values: Sequence[str]) -> list[str]:
+    """The same, but absolute paths among them as short as it takes to tell them apart."""
+    paths = [Path(value) for value in values if Path(value).is_absolute()]
+    short = dict(zip(map(str, paths), _names(paths), strict=True))
+    return [short.get(value, value) for value in values]
 
 
 def _or_dash(value: float | None, form: str) -> str:
