@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
@@ -24,12 +25,16 @@ from train.networks.feature_distance import collected_features
 
 
 class FinishedRun:
-    """The network of `run` on the device that `machine` names; it is built when it is first asked."""
+    """The network of `run` on the device that `machine` names; both are opened when it is first asked."""
 
     def __init__(self, run: TrainedRun, machine: Machine) -> None:
         self.run = run
-        self._machine, self._fabric = machine, open_fabric(machine)
+        self._machine = machine
         self._stores: dict[tuple[LabelledPhoto, ...], PhotoStore] = {}
+
+    @cached_property
+    def _fabric(self) -> Fabric:
+        return open_fabric(self._machine)
 
     @cached_property
     def _model(self) -> nn.Module:
