@@ -13,8 +13,9 @@ import pytest
 
 from tests.train.conftest import FLAGS
 from tests.train.sets import write_garbage, write_recycle
-from train.checkpoint import TrainedRun, load_run
+from train.checkpoint import TrainedRun, load_run, read_record
 from train.run import main
+from train.study.measure import MEASUREMENTS_FILE, MeasurementsFile
 from train.study.plans import DARK_RUNS, EXPOSURES, OURS, STUDIES, THEIRS, Choice, Network, dark_conditions
 
 BASE = ("--epochs", "1", *FLAGS)
@@ -125,6 +126,23 @@ def test_a_run_that_cannot_be_made_is_left_out(
     assert main(["study", "loss", *flags]) == 0
     assert {row["run"] for row in rows_of(out)} == set(STUDIES["loss"].runs(Choice((), (), (), {}))) - {"grouped split"}
     assert "left out: grouped split: no such file of starting weights" in capsys.readouterr().out
+
+
+def test_sources_are_told_apart_on_the_photos_of_all_folds(tmp_path: Path) -> None:
+    write_garbage(tmp_path / "sets" / "garbage")
+    write_recycle(tmp_path / "sets" / "recycle")
+    out = tmp_path / "models"
+    flags = ["--models", "tiny", "--data-sets", "combined", "--data-root", str(tmp_path / "sets")]
+    folds = ["--folds", "2", "--split", "seeded", "--min-photos", "3"]
+    assert main(["study", "models", *flags, *folds, "--out", str(out), *BASE]) == 0
+    text = (out / "study.md").read_text(encoding="utf-8")
+    photos = sum(int(row["photos"]) for row in rows_of(out) if row["condition"] == "validation")
+    kept = [
+        read_record(out / f"tiny on combined, fold {fold}" / MEASUREMENTS_FILE, MeasurementsFile).probe
+        for fold in (0, 1)
+    ]
+    told = np.mean([probe.from_features for probe in kept if probe])
+    assert f"| tiny on combined | {photos} | {told:.3f} |" in text
 
 
 def test_ours_against_the_original_recipe_over_folds(photos: Path, tmp_path: Path) -> None:

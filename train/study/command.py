@@ -53,8 +53,9 @@ def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) ->
     rows: dict[str, StudyRun] = {}
     for variant, run in zip(variants, map(load_run, paths), strict=True):
         found, probe = measure(run, conditions, machine)
-        before = rows.get(variant.row) or StudyRun(variant.row, (), (), probe)
-        rows[variant.row] = replace(before, runs=(*before.runs, run), measurements=(*before.measurements, found))
+        row = rows.get(variant.row) or StudyRun(variant.row, (), ())
+        row = replace(row, runs=(*row.runs, run), measurements=(*row.measurements, found))
+        rows[variant.row] = replace(row, probes=(*row.probes, probe)) if probe else row
     return write_study(study, list(rows.values()), out)
 
 

@@ -13,6 +13,7 @@ from train.report.document import Block, Table, Text
 from train.study.folds import Spread
 from train.study.measure import StudyRun
 from train.study.plans import OURS, THEIRS, light_conditions
+from train.study.source_probe import mean_probe
 
 Findings: TypeAlias = Callable[[Sequence[StudyRun]], list[Block]]
 
@@ -47,16 +48,10 @@ def _folds(runs: Sequence[StudyRun]) -> list[Block]:
 
 def _sources(runs: Sequence[StudyRun]) -> list[Block]:
     """Whether runs on several sources can tell these apart."""
+    probed = [(item.name, mean_probe(item.probes)) for item in runs if item.probes]
     rows = tuple(
-        (
-            item.name,
-            str(item.probe.photos),
-            f"{item.probe.from_features:.3f}",
-            f"{item.probe.from_class:.3f}",
-            f"{item.probe.chance:.3f}",
-        )
-        for item in runs
-        if item.probe
+        (name, str(probe.photos), f"{probe.from_features:.3f}", f"{probe.from_class:.3f}", f"{probe.chance:.3f}")
+        for name, probe in probed
     )
     columns = ("run", "validation photos", "from the network's features", "from the true class alone", "chance")
     return [Table("How well the source of a photo can be told, balanced accuracy", columns, rows)] if rows else []

@@ -75,8 +75,8 @@ class StudyRun:
     runs: Sequence[TrainedRun]
     measurements: Sequence[Sequence[Measurement]]
     """Of each run, in the order of the conditions, which are the same for all."""
-    probe: SourceProbe | None = None
-    """Of the first run, if it is on several sources."""
+    probes: Sequence[SourceProbe] = ()
+    """Of each run, if they are on several sources."""
 
     def score(self, condition: str) -> Score:
         """The figures under the condition of that name, all folds together; `KeyError` if it was not measured."""

@@ -6,6 +6,7 @@ that knows the true class alone: a source that lacks a class is told by that, to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,13 @@ class SourceProbe:
     from_features: float
     from_class: float
     chance: float
+
+
+def mean_probe(probes: Sequence[SourceProbe]) -> SourceProbe:
+    """Of one probe a fold, at least one: all photos, mean accuracies."""
+    photos = sum(probe.photos for probe in probes)
+    features, classes, chance = np.mean([(item.from_features, item.from_class, item.chance) for item in probes], axis=0)
+    return SourceProbe(photos, float(features), float(classes), float(chance))
 
 
 def source_probe(finished: FinishedRun) -> SourceProbe | None:
