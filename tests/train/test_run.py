@@ -206,8 +206,12 @@ def test_network_learns_drawn_photos(tmp_path: Path, train_tiny: Callable[..., P
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_after_the_first_signal_ctrl_c_acts_as_usual_and_sigterm_does_not(first: signal.Signals) -> None:
+def test_after_the_first_signal_ctrl_c_acts_as_usual_and_sigterm_does_not(
+    first: signal.Signals, request: pytest.FixtureRequest
+) -> None:
     """A supervisor may send SIGTERM to the run and to the script around it, which passes it on."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, inherited))
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with stop_on_signals() as wish:
         signal.raise_signal(first)
