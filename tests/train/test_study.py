@@ -88,11 +88,15 @@ def test_study_refuses_what_it_does_not_know(photos: Path, tmp_path: Path, capsy
     assert "no data set here" in printed
 
 
-def test_a_study_tests_networks_at_other_sizes(photos: Path, tmp_path: Path) -> None:
+def test_a_study_tests_networks_at_other_sizes_and_on_other_photos(photos: Path, tmp_path: Path) -> None:
+    """Five conditions, more than stand side by side in a picture."""
     out = tmp_path / "size"
-    assert main(["study", "size", "--data", str(photos), "--out", str(out), *BASE, "--test-size", "64"]) == 0
+    command = ["study", "size", "--data", str(photos), "--measure", str(photos), "--out", str(out), *BASE]
+    assert main([*command, "--test-size", "64"]) == 0
     rows = rows_of(out)
     assert [row["condition"] for row in rows[:4]] == [f"tested at {size} px" for size in (128, 160, 192, 240)]
+    assert rows[4]["condition"] == photos.name
+    assert cv2.imread(str(out / "study.png")) is not None
     assert {row["run"] for row in rows} == {"trained at 128 px", "trained at 192 px"}
     assert load_run(out / "trained at 128 px").preprocess.size == 64  # the run itself is as it was asked for
 
@@ -126,6 +130,12 @@ def test_a_run_that_cannot_be_made_is_left_out(
     assert main(["study", "loss", *flags]) == 0
     assert {row["run"] for row in rows_of(out)} == set(STUDIES["loss"].runs(Choice((), (), (), {}))) - {"grouped split"}
     assert "left out: grouped split: no such file of starting weights" in capsys.readouterr().out
+
+    (out / "default" / "model.safetensors").unlink()
+    assert main(["study", "loss", *flags, "--so-far"]) == 0
+    text = (out / "study.md").read_text(encoding="utf-8")
+    assert "So far: 1 runs are not finished and not in here (default)" in text
+    assert "Best on validation" in text  # what the study says of certain runs is left out
 
 
 def test_sources_are_told_apart_on_the_photos_of_all_folds(tmp_path: Path) -> None:
@@ -181,6 +191,30 @@ def test_ours_against_the_original_recipe_over_folds(photos: Path, tmp_path: Pat
     mean = np.mean([run.validation.accuracy for run in ours])
     assert f"| tiny, ours | {mean:.4f} ± {spread:.4f} |" in text
     assert "of 2 folds) of accuracy against the original recipe" in text
+
+
+def test_what_is_finished_so_far_can_be_written(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folds count once every row has them: fold 1 of the second recipe is missing here, then fold 0 of the first."""
+    seed, out = tmp_path / "seed", tmp_path / "original"
+    assert main(["--data", str(photos), "--out", str(seed), *BASE]) == 0
+    flags = ["--models", f"tiny={seed / 'model.safetensors'}", "--folds", "2", "--split", "seeded"]
+    command = ["study", "original", *flags, "--data", str(photos), "--out", str(out), *BASE]
+    assert main([*command, "--so-far"]) == 1
+    assert "nothing of this study is finished" in capsys.readouterr().err
+    assert not out.exists()
+
+    assert main(command) == 0
+    whole = rows_of(out)
+    (out / f"tiny{OURS}, fold 1" / "model.safetensors").unlink()
+    assert main([*command, "--so-far"]) == 0
+    assert rows_of(out) == [{**row, "fold": ""} for row in whole if row["fold"] == "0"]
+    text = (out / "study.md").read_text(encoding="utf-8")
+    assert "So far: 2 runs are not finished and not in here" in text
+    assert "of accuracy against the original recipe" in text
+    (out / f"tiny{THEIRS}, fold 0" / "model.safetensors").unlink()
+    assert main([*command, "--so-far"]) == 1
 
 
 def test_original_study_starts_both_recipes_from_the_first_published_weights() -> None:

@@ -54,11 +54,25 @@ def run_all(variants: Sequence[Variant], out: Path) -> list[Path]:
         _check_settings(variant, out / variant.name)
     for number, variant in enumerate(variants, 1):
         path = out / variant.name
-        finished = (path / MODEL_FILE).is_file()
+        finished = _is_finished(path)
         say(f"run {number} of {len(variants)}: {variant.name}{' (finished before)' if finished else ''}")
         if not finished:
             _run(variant.config, path)
     return [out / variant.name for variant in variants]
+
+
+def finished_variants(variants: Sequence[Variant], out: Path) -> list[Variant]:
+    """Those that are finished below `out`; of folds those that every row has finished, so that rows can be compared."""
+    done = [variant for variant in variants if _is_finished(out / variant.name)]
+    if not any(variant.of for variant in variants):
+        return done
+    rows = dict.fromkeys(variant.row for variant in variants)
+    common = set.intersection(*({variant.config.fold for variant in done if variant.row == row} for row in rows))
+    return [variant for variant in done if variant.config.fold in common]
+
+
+def _is_finished(path: Path) -> bool:
+    return (path / MODEL_FILE).is_file()
 
 
 def _run(config: TrainConfig, path: Path) -> None:

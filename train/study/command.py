@@ -22,7 +22,7 @@ from train.config import TrainConfig, find_config, resolve
 from train.console import say
 from train.datasets.photos import open_data
 from train.stopping import Stopped
-from train.study.campaign import Variant, fold_variants, run_all
+from train.study.campaign import Variant, finished_variants, fold_variants, run_all
 from train.study.measure import Condition, StudyRun, measure
 from train.study.output import write_study
 from train.study.plans import STUDIES, Choice, Network, Study
@@ -45,8 +45,15 @@ def study_command(arguments: Sequence[str]) -> int:
 
 
 def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) -> Path:
-    """Train and measure every run of the study below `out`, write `study.md`, `.csv` and `.png`; returns the first."""
-    variants = _variants(study, choice, command)
+    """Train and measure every run of the study below `out`, write `study.md`, `.csv` and `.png`; returns the first.
+
+    With `choice.so_far` nothing is trained, and what is finished is measured and written.
+    """
+    variants = wanted = _variants(study, choice, command)
+    if choice.so_far:
+        variants = finished_variants(wanted, out)
+        if not variants:
+            raise DataError("nothing of this study is finished", where=out, fix="the same command without --so-far")
     machine = variants[0].config.machine
     paths = run_all(variants, out)
     conditions = [*study.conditions(), *(Condition(folder.name, photos=folder) for folder in choice.measure)]
@@ -56,7 +63,8 @@ def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) ->
         row = rows.get(variant.row) or StudyRun(variant.row, (), ())
         row = replace(row, runs=(*row.runs, run), measurements=(*row.measurements, found))
         rows[variant.row] = replace(row, probes=(*row.probes, probe)) if probe else row
-    return write_study(study, list(rows.values()), out)
+    missing = [variant for variant in wanted if variant not in variants]
+    return write_study(study, list(rows.values()), out, missing)
 
 
 def _variants(study: Study, choice: Choice, command: TrainCommand) -> list[Variant]:
@@ -109,6 +117,7 @@ def parse_study(arguments: Sequence[str]) -> tuple[Study, Choice, TrainCommand]:
         metavar="FOLDER",
         help="for `places`: pictures that a run of its own trains on as well",
     )
+    parser.add_argument("--so-far", action="store_true", help="write what is finished; train nothing")
     known, rest = parser.parse_known_args(arguments)
     for folder in known.measure:
         if not folder.is_dir():
@@ -116,7 +125,7 @@ def parse_study(arguments: Sequence[str]) -> tuple[Study, Choice, TrainCommand]:
     command = parse_train(rest)
     folders = tuple(folder.resolve() for folder in known.measure)
     networks = tuple(Network(*model.split("=", 1)) for model in known.models)
-    choice = Choice(networks, tuple(known.data_sets), folders, command.overrides, known.rendered)
+    choice = Choice(networks, tuple(known.data_sets), folders, command.overrides, known.rendered, known.so_far)
     if command.resume:
         parser.error("--resume: the same study command again goes on by itself")
     if "fold" in command.overrides:

@@ -23,9 +23,13 @@ DIM_COST = 0.02
 """Most accuracy that a model which copes may lose at a quarter of the light."""
 
 
-def findings(study: str, runs: Sequence[StudyRun]) -> list[Block]:
-    """Sentences and tables of a study; the best run by accuracy where there is nothing more to say."""
-    return [*_FINDINGS.get(study, _best)(runs), *_sources(runs), *(_folds(runs) if len(runs[0].runs) > 1 else [])]
+def findings(study: str, runs: Sequence[StudyRun], *, whole: bool = True) -> list[Block]:
+    """Sentences and tables of a study; the best run by accuracy where there is nothing more to say.
+
+    What a study says of certain rows is left out where it is not `whole`.
+    """
+    say = _FINDINGS.get(study, _best) if whole else _best
+    return [*say(runs), *_sources(runs), *(_folds(runs) if len(runs[0].runs) > 1 else [])]
 
 
 def _best(runs: Sequence[StudyRun]) -> list[Block]:

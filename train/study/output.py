@@ -11,14 +11,15 @@ from pathlib import Path
 from smartbin.atomic import write_text_atomic
 from train.checkpoint import TrainedRun
 from train.metrics import Score
-from train.report.document import Document, Section, Table
+from train.report.document import Document, Section, Table, Text
 from train.report.document_html import to_html
 from train.report.document_markdown import write_markdown
 from train.report.figure_files import picture
+from train.study.campaign import Variant
 from train.study.findings import findings
 from train.study.measure import Measurement, StudyRun
 from train.study.plans import Study
-from train.study.plots import draw_bars, draw_light
+from train.study.plots import draw_bars, draw_light, is_over_light
 
 STUDY_FILE, PAGE_FILE, CSV_FILE = "study.md", "study.html", "study.csv"
 _COLUMNS = (
@@ -28,32 +29,38 @@ _COLUMNS = (
 _MOST_COLUMNS = 4  # more conditions than that become rows
 
 
-def write_study(study: Study, runs: Sequence[StudyRun], out: Path) -> Path:
-    """Write table, plot and CSV into `out`; returns the path of `study.md`."""
-    document = study_document(study, runs)
+def write_study(study: Study, runs: Sequence[StudyRun], out: Path, missing: Sequence[Variant] = ()) -> Path:
+    """Write table, plot and CSV into `out`; returns the path of `study.md`. `missing`: runs that are not finished."""
+    document = study_document(study, runs, missing)
     write_text_atomic(out / CSV_FILE, study_csv(runs))
     write_text_atomic(out / PAGE_FILE, to_html(document))
     write_markdown(document, out / STUDY_FILE)
     return out / STUDY_FILE
 
 
-def study_document(study: Study, runs: Sequence[StudyRun]) -> Document:
+def study_document(study: Study, runs: Sequence[StudyRun], missing: Sequence[Variant] = ()) -> Document:
     """The study for people."""
     conditions = list(dict.fromkeys(condition for item in runs for condition in item.scores))
     wide = len(conditions) > _MOST_COLUMNS
+    light = is_over_light(conditions)
     plot = picture(
         "study",
-        partial(draw_light, runs) if wide else partial(draw_bars, runs, conditions),
+        partial(draw_light, runs) if light else partial(draw_bars, runs, conditions),
         alt=f"{study.name}: accuracy of {len(runs)} runs; the table below has the figures",
-        caption="Accuracy over light." if wide else "Accuracy with Wilson's 95 % interval.",
+        caption="Accuracy over light." if light else "Accuracy with Wilson's 95 % interval.",
     )
     table = _condition_table(runs, conditions) if wide else _run_table(runs, conditions)
     first = runs[0].runs[0]
+    rows = {item.name for item in runs}
+    told = findings(study.name, runs, whole=all(variant.row in rows for variant in missing))
+    if missing:
+        names = ", ".join(variant.name for variant in missing)
+        told.insert(0, Text(f"So far: {len(missing)} runs are not finished and not in here ({names})."))
     return Document(
         study.question,
         f"Study {study.name}. Every run's settings: RUN/config.toml; all figures: {CSV_FILE}.",
         (),
-        (Section("What the figures say", tuple(findings(study.name, runs))), Section("Figures", (table, plot))),
+        (Section("What the figures say", tuple(told)), Section("Figures", (table, plot))),
         footer=f"{first.metrics.device}, {first.metrics.precision}; {first.metrics.software}; commit "
         f"{first.git_commit or 'not recorded'}.",
     )

@@ -54,6 +54,8 @@ class Choice:
     """Training settings of all runs."""
     rendered: str = ""
     """A folder of rendered pictures to train on."""
+    so_far: bool = False
+    """Only what is finished."""
 
 
 @dataclass(frozen=True, slots=True)

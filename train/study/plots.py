@@ -16,13 +16,18 @@ _KINDS: Mapping[str, str] = {
     ", correction off": "correction off, on the device",
 }
 _LINES = ("-", "--", ":", "-.")
+_ACROSS = 4  # panels
 
 
 def draw_bars(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Figure:
-    """Accuracy with its 95 % interval: a row per run, a panel per condition."""
-    figure = Figure(figsize=(3.2 + 3.8 * len(conditions), 1.2 + 0.42 * len(runs)), layout="constrained")
-    panels = figure.subplots(1, len(conditions), squeeze=False, sharey=True)[0]
-    for axes, condition in zip(panels, conditions, strict=True):
+    """Accuracy with its 95 % interval: a row per run, a panel per condition, four panels side by side."""
+    across = min(_ACROSS, len(conditions))
+    down = -(-len(conditions) // across)
+    figure = Figure(figsize=(3.2 + 3.8 * across, down * (1.2 + 0.42 * len(runs))), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for axes in panels[len(conditions) :]:
+        axes.set_visible(False)
+    for axes, condition in zip(panels, conditions, strict=False):
         rows = [row for row, item in enumerate(runs) if condition in item.scores]
         scores = [runs[row].score(condition) for row in rows]
         centres = [score.accuracy for score in scores]
@@ -41,6 +46,11 @@ def draw_bars(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Figure:
     panels[0].set_yticks(range(len(runs)), [item.name for item in runs])
     panels[0].set_ylim(len(runs) - 0.4, -0.7)
     return figure
+
+
+def is_over_light(conditions: Sequence[str]) -> bool:
+    """Whether these are conditions that `draw_light` can draw."""
+    return exposure_name(1.0) in conditions
 
 
 def draw_light(runs: Sequence[StudyRun]) -> Figure:
