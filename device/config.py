@@ -12,6 +12,7 @@ from device.decision import DecisionSettings
 from device.presence import PresenceSettings
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings, load_settings
+from smartbin.engine.options import EngineSettings
 from smartbin.runtime import RuntimeName
 
 
@@ -51,7 +52,7 @@ class RuntimeSettings(_Section):
     """What classifies, and on how much of the machine."""
 
     bundle: Path | None = Field(default=None, description="folder of the model bundle; default the built-in one")
-    runtime: RuntimeName = Field(default="auto", description="auto, onnxruntime-cuda or onnxruntime-cpu")
+    runtime: RuntimeName = Field(default="auto", description="auto, tensorrt, onnxruntime-cuda or onnxruntime-cpu")
     threads: int | None = Field(
         default=None, ge=1, le=256, description="CPU threads of one inference; default all cores"
     )
@@ -73,6 +74,7 @@ class DeviceConfig(SmartbinSettings):
     decision: DecisionSettings = DecisionSettings()
     sinks: SinkSettings = SinkSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    engine: EngineSettings = EngineSettings()
 
 
 def load_config(file: Path | None, overrides: dict[str, object]) -> DeviceConfig:

@@ -55,7 +55,7 @@ def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int
     source = parse_source(config.source.uri)
     bundle = read_bundle(config.runtime.bundle or builtin_bundle_path())
     with ExitStack() as stack:
-        classifier = open_classifier(bundle, config.runtime.runtime, config.runtime.threads)
+        classifier = open_classifier(bundle, config.runtime.runtime, config.runtime.threads, config.engine)
         stack.callback(classifier.close)
         size = classifier.size
         classifier.classify(np.zeros((1, size, size, 3), np.uint8))  # the first run is slow: not on somebody's bottle

@@ -1,6 +1,8 @@
-"""How an engine is built. Every field is part of the cache's key."""
+"""How an engine is built and where it is kept."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,7 +10,7 @@ _MIB = 1 << 20
 
 
 class EngineOptions(BaseModel):
-    """Settings of `smartbin engine build` and of the daemon that looks for what it built."""
+    """How an engine is built; every field is part of its key in the cache."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,3 +25,15 @@ class EngineOptions(BaseModel):
     def workspace_bytes(self) -> int:
         """The limit in bytes."""
         return self.workspace_mb * _MIB
+
+
+class EngineSettings(EngineOptions):
+    """Section `[engine]` of the configuration: `smartbin engine build` builds what `smartbin run` looks for."""
+
+    folder: Path | None = Field(default=None, description="where engines are kept; default ~/.cache/smartbin/engines")
+    cuda_graph: bool = Field(default=True, description="queue the work of a frame as one CUDA graph")
+
+    @property
+    def built(self) -> EngineOptions:
+        """Those that the engine depends on."""
+        return EngineOptions(**self.model_dump(include=set(EngineOptions.model_fields)))
