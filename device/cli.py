@@ -1,4 +1,5 @@
-"""The `smartbin` command: `run` sorts, `classify` judges photos, `engine` builds, `doctor` looks at the machine.
+"""The `smartbin` command: `run` sorts, `classify` judges photos, `bundle` and `engine` keep
+models, `doctor` looks at the machine.
 
 Only what the parser needs is imported here; each command imports its own when called, so that `--help` is instant.
 """
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_classify(commands)
+    _add_bundle(commands)
     _add_engine(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what to do about what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
@@ -70,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from device.classify_command import classify
 
             return classify(options)
+        if options.command == "bundle":
+            from device.bundle_command import bundle
+
+            return bundle(options)
         if options.command == "engine":
             from device.engine_command import engine
 
@@ -142,6 +148,33 @@ def _add_classify(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="one JSON object a line: path, label, confidence, decision, probabilities, exposure",
     )
     _add_model_flags(classify)
+
+
+def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bundle = commands.add_parser(
+        "bundle", help="verify, show, compare, sign, install model bundles; go back to the last"
+    )
+    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
+    told = {
+        "verify": "check a bundle's files, and its signature if a public key is configured",
+        "show": "say what a bundle is (default: the one that runs)",
+        "diff": "what differs between two bundles",
+        "install": "make a bundle the one that runs, if it passes its self-test; the last one is kept",
+        "rollback": "go back to the bundle before",
+        "key": "make a private key, and print the public one",
+        "sign": "sign a bundle",
+    }
+    parsers = {name: actions.add_parser(name, help=text) for name, text in told.items()}
+    for name in ("verify", "diff", "install", "sign"):
+        parsers[name].add_argument("bundle", type=Path, metavar="DIR", help="folder of the bundle")
+    parsers["show"].add_argument("bundle", type=Path, nargs="?", metavar="DIR", help="folder of the bundle")
+    parsers["diff"].add_argument("other", type=Path, metavar="OTHER", help="folder of the other bundle")
+    parsers["key"].add_argument("file", type=Path, metavar="FILE", help="where the private key is to be written")
+    parsers["sign"].add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
+    for name in ("verify", "show", "install", "rollback"):
+        parsers[name].add_argument(
+            "--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [bundles]"
+        )
 
 
 def _add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from device.bundles import BundleSettings
 from device.capture import ReconnectSettings
 from device.decision import DecisionSettings
 from device.presence import PresenceSettings
@@ -51,7 +52,9 @@ class SinkSettings(_Section):
 class RuntimeSettings(_Section):
     """What classifies, and on how much of the machine."""
 
-    bundle: Path | None = Field(default=None, description="folder of the model bundle; default the built-in one")
+    bundle: Path | None = Field(
+        default=None, description="folder of the model bundle; default the installed one, else the built-in one"
+    )
     runtime: RuntimeName = Field(default="auto", description="auto, tensorrt, onnxruntime-cuda or onnxruntime-cpu")
     threads: int | None = Field(
         default=None, ge=1, le=256, description="CPU threads of one inference; default all cores"
@@ -75,6 +78,7 @@ class DeviceConfig(SmartbinSettings):
     sinks: SinkSettings = SinkSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     engine: EngineSettings = EngineSettings()
+    bundles: BundleSettings = BundleSettings()
 
 
 def load_config(file: Path | None, overrides: dict[str, object]) -> DeviceConfig:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from device.bundles import choose_bundle
 from device.config import DeviceConfig
 from device.engine_check import try_engine
 from device.engine_command import BuildProgress
@@ -221,7 +222,7 @@ def check_bundle(machine: Machine) -> list[Check]:
 def check_engine(config: DeviceConfig) -> Check:
     """The bundle's TensorRT engine: built if it is not there, run, and compared with ONNX Runtime on the CPU."""
     try:
-        bundle = read_bundle(config.runtime.bundle or builtin_bundle_path())
+        bundle = choose_bundle(config.runtime.bundle, config.bundles)
         with BuildProgress() as progress:
             trial = try_engine(bundle, config.engine, progress)
     except SmartbinError as error:
@@ -232,9 +233,7 @@ def check_engine(config: DeviceConfig) -> Check:
         f"{'built now' if trial.built else 'from the cache'}, opened in {trial.start_s:.2f} s; {trial.same_answers} of "
         f"{trial.frames} frames answered as by ONNX Runtime, probabilities within {trial.largest_difference:.3g} (limit "
         f"{trial.limit:g}); {trial.tensorrt_ms:.2f} ms a frame, {trial.cpu_ms:.2f} ms on the CPU",
-        ""
-        if trial.passed
-        else 'report it with the output of `smartbin doctor --json`; until then runtime = "onnxruntime-cpu"',
+        "" if trial.passed else 'until this is understood: runtime = "onnxruntime-cpu" in the configuration',
     )
 
 

@@ -15,12 +15,10 @@ from smartbin.classifier import Classifier, ClassifierOutput
 from smartbin.engine.callbacks import Progress
 from smartbin.engine.opening import build_here, open_engine
 from smartbin.engine.options import EngineSettings
+from smartbin.golden import TOLERANCES
 from smartbin.images import read_image
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.preprocess import NetworkInput, stack_inputs, to_input
-
-LIMITS = {"fp32": 0.01, "fp16": 0.05, "int8": 0.15}
-"""Most that a probability may be off, by precision: kernels add in other orders, and int8 steps are coarse."""
 
 _ROUNDS = 2
 
@@ -68,7 +66,7 @@ def try_engine(bundle: Bundle, settings: EngineSettings, progress: Progress) -> 
     single = np.concatenate([item.probabilities for item in ours])
     off = max(float(np.abs(found - expected).max()) for found in (single, batched.probabilities))
     same = int((single.argmax(axis=1) == expected.argmax(axis=1)).sum())
-    limit = LIMITS[bundle.manifest.precision]
+    limit = TOLERANCES[bundle.manifest.precision]
     return EngineTrial(len(inputs), same, off, limit, ours_ms, theirs_ms, built, start_s)
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from device.bundles import choose_bundle
 from device.config import DeviceConfig, load_config
-from smartbin.bundle import builtin_bundle_path, read_bundle
 from smartbin.engine.cache import DamagedEntryError
 from smartbin.engine.opening import build_here, engine_cache
 
@@ -41,7 +41,7 @@ def _config(options: argparse.Namespace) -> DeviceConfig:
 
 
 def _build(config: DeviceConfig, *, force: bool) -> int:
-    bundle = read_bundle(config.runtime.bundle or builtin_bundle_path())
+    bundle = choose_bundle(config.runtime.bundle, config.bundles)
     manifest = bundle.manifest
     print(f"{manifest.name} {manifest.version} ({manifest.precision}): this takes minutes, once", file=sys.stderr)
     with BuildProgress() as progress:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from device.cli import main
-from device.engine_check import LIMITS
 from smartbin.bundle import builtin_bundle_path, read_bundle
 from smartbin.engine import opening
 from smartbin.engine.cache import PLAN_FILE
@@ -19,6 +18,7 @@ from smartbin.engine.gpu import CudaGpu
 from smartbin.engine.key import GpuFacts
 from smartbin.engine.options import EngineSettings
 from smartbin.errors import InferenceError
+from smartbin.golden import TOLERANCES
 from smartbin.runtime import open_classifier
 from tests.conftest import REPOSITORY
 from tests.engine.fake_tensorrt import ORIN, FakeGpu
@@ -138,7 +138,7 @@ def test_doctor_tries_the_engine(
     assert first["level"] == "ok"
     assert "built now" in first["found"]
     assert "from the cache" in second["found"]
-    monkeypatch.setitem(LIMITS, "int8", -1.0)
+    monkeypatch.setitem(TOLERANCES, "int8", -1.0)
     assert engine_check()["level"] == "fail"
 
 
