@@ -19,6 +19,7 @@ from torch import nn
 
 from export.card import CardFacts, write_card
 from export.device_graph import Triple, add_bytes_input, add_probabilities
+from export.half_precision import to_half
 from export.parity import Answers, Precision, check_outputs, check_parity, compare, reference_logits
 from export.photo_batches import PhotoSet, open_class_folders, take_evenly
 from export.quantisation import (
@@ -231,8 +232,10 @@ class _Export:
         self.report("graph: torch to ONNX")
         bare, whole = self.folder / "network.onnx", self.folder / "float.onnx"
         self.steps.network(network, self.run.preprocess.size, bare)
+        if self.options.precision == "fp16":
+            to_half(bare, bare)
         self.steps.bytes_input(bare, whole, mean=self.run.mean, std=self.run.std)
-        if self.options.precision == "fp32":
+        if self.options.precision != "int8":
             return whole, None
         self.report("int8: calibrating on training photos")
         quantised = quantise(

@@ -28,7 +28,7 @@ from smartbin.errors import ConfigError, run_cli
 from train.checkpoint import TrainedRun, load_run
 from train.networks.feature_distance import USUAL_SHARE
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _TABLE_WIDTH = 128
 
 
