@@ -48,6 +48,7 @@ $(DEMO_ENV)/.done: pyproject.toml constraints.txt
 $(ENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(ENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
+	tools/tensorrt_bindings.sh $(BIN)/python $(ENV)/tensorrt-bindings
 	touch $@
 
 clean: ## remove the environments and caches

@@ -14,8 +14,10 @@ import cv2
 from rich.console import Console
 from rich.text import Text
 
+from device.bundles import choose_bundle
+from device.config import load_config
 from smartbin.brightness import Exposure, LightState, light_state
-from smartbin.bundle import Bundle, builtin_bundle_path, read_bundle
+from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
 from smartbin.errors import ImageError, SmartbinError
 from smartbin.images import list_images, read_image
@@ -42,8 +44,9 @@ class Answer:
 def classify(options: argparse.Namespace) -> int:
     """Judge the photos named; 0 if all could be read, 1 if some could not."""
     cv2.setNumThreads(1)
-    bundle = read_bundle(options.bundle or builtin_bundle_path())
-    classifier = open_classifier(bundle, options.runtime or "auto", options.threads)
+    config = load_config(None, {f"runtime.{name}": getattr(options, name) for name in ("bundle", "runtime", "threads")})
+    bundle = choose_bundle(config.runtime.bundle, config.bundles)
+    classifier = open_classifier(bundle, config.runtime.runtime, config.runtime.threads, config.engine)
     try:
         answers = classify_photos(find_photos(options.photos, sys.stdin), bundle, classifier)
         try:

@@ -1,4 +1,5 @@
-"""The `smartbin` command: `run` sorts, `classify` judges photos, `doctor` looks at the machine.
+"""The `smartbin` command: `run` sorts, `classify` judges photos, `bundle` and `engine` keep
+models, `doctor` looks at the machine.
 
 Only what the parser needs is imported here; each command imports its own when called, so that `--help` is instant.
 """
@@ -36,7 +37,7 @@ exit codes: 0 all photos were read   1 some could not be read (they are reported
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all three commands."""
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="smartbin",
         description="A smart recycling bin: sees an item, says what it is made of or that it is unsure, opens a flap.",
@@ -47,8 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_classify(commands)
+    _add_bundle(commands)
+    _add_engine(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what to do about what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
+    doctor.add_argument("--engine", action="store_true", help="also build and try the TensorRT engine of the bundle")
+    doctor.add_argument("--bundle", type=Path, metavar="DIR", help="bundle for --engine (default: the built-in one)")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, for --engine")
     return parser
 
 
@@ -66,9 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from device.classify_command import classify
 
             return classify(options)
+        if options.command == "bundle":
+            from device.bundle_command import bundle
+
+            return bundle(options)
+        if options.command == "engine":
+            from device.engine_command import engine
+
+            return engine(options)
+        from device.config import load_config
         from device.doctor import doctor
 
-        return doctor(as_json=options.json)
+        config = load_config(options.config, {"runtime.bundle": options.bundle}) if options.engine else None
+        return doctor(as_json=options.json, engine=config)
 
     return run_cli(command)
 
@@ -134,10 +150,55 @@ def _add_classify(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     _add_model_flags(classify)
 
 
+def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bundle = commands.add_parser(
+        "bundle", help="verify, show, compare, sign, install model bundles; go back to the last"
+    )
+    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
+    told = {
+        "verify": "check a bundle's files, and its signature if a public key is configured",
+        "show": "say what a bundle is (default: the one that runs)",
+        "diff": "what differs between two bundles",
+        "install": "make a bundle the one that runs, if it passes its self-test; the last one is kept",
+        "rollback": "go back to the bundle before",
+        "key": "make a private key, and print the public one",
+        "sign": "sign a bundle",
+    }
+    parsers = {name: actions.add_parser(name, help=text) for name, text in told.items()}
+    for name in ("verify", "diff", "install", "sign"):
+        parsers[name].add_argument("bundle", type=Path, metavar="DIR", help="folder of the bundle")
+    parsers["show"].add_argument("bundle", type=Path, nargs="?", metavar="DIR", help="folder of the bundle")
+    parsers["diff"].add_argument("other", type=Path, metavar="OTHER", help="folder of the other bundle")
+    parsers["key"].add_argument("file", type=Path, metavar="FILE", help="where the private key is to be written")
+    parsers["sign"].add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
+    for name in ("verify", "show", "install", "rollback"):
+        parsers[name].add_argument(
+            "--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [bundles]"
+        )
+
+
+def _add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    engine = commands.add_parser("engine", help="build this device's TensorRT engine of a bundle; list, clear them")
+    actions = engine.add_subparsers(dest="action", metavar="ACTION", required=True)
+    build = actions.add_parser("build", help="build it, if it is not there (minutes, once for a bundle and device)")
+    build.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the built-in one)")
+    build.add_argument("--max-batch", type=int, metavar="N", help="images at once, at most")
+    build.add_argument("--workspace-mb", type=int, metavar="MB", help="most memory that a layer may use")
+    build.add_argument("--dla-core", type=int, metavar="N", help="run on this deep learning accelerator where it can")
+    build.add_argument("--effort", type=int, metavar="0..5", help="how long TensorRT looks for faster ways")
+    build.add_argument("--force", action="store_true", help="build it again")
+    for action in (
+        build,
+        actions.add_parser("list", help="what is in the cache"),
+        actions.add_parser("clear", help="delete all engines and timings"),
+    ):
+        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [engine]")
+
+
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the built-in one)")
     parser.add_argument(
-        "--runtime", choices=("auto", "onnxruntime-cuda", "onnxruntime-cpu"), help="what runs the model"
+        "--runtime", choices=("auto", "tensorrt", "onnxruntime-cuda", "onnxruntime-cpu"), help="what runs the model"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of one inference")
 

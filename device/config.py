@@ -7,11 +7,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from device.bundles import BundleSettings
 from device.capture import ReconnectSettings
 from device.decision import DecisionSettings
 from device.presence import PresenceSettings
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings, load_settings
+from smartbin.engine.options import EngineSettings
 from smartbin.runtime import RuntimeName
 
 
@@ -50,8 +52,10 @@ class SinkSettings(_Section):
 class RuntimeSettings(_Section):
     """What classifies, and on how much of the machine."""
 
-    bundle: Path | None = Field(default=None, description="folder of the model bundle; default the built-in one")
-    runtime: RuntimeName = Field(default="auto", description="auto, onnxruntime-cuda or onnxruntime-cpu")
+    bundle: Path | None = Field(
+        default=None, description="folder of the model bundle; default the installed one, else the built-in one"
+    )
+    runtime: RuntimeName = Field(default="auto", description="auto, tensorrt, onnxruntime-cuda or onnxruntime-cpu")
     threads: int | None = Field(
         default=None, ge=1, le=256, description="CPU threads of one inference; default all cores"
     )
@@ -73,6 +77,8 @@ class DeviceConfig(SmartbinSettings):
     decision: DecisionSettings = DecisionSettings()
     sinks: SinkSettings = SinkSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    engine: EngineSettings = EngineSettings()
+    bundles: BundleSettings = BundleSettings()
 
 
 def load_config(file: Path | None, overrides: dict[str, object]) -> DeviceConfig:

@@ -13,6 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from device.bundles import choose_bundle
+from device.config import DeviceConfig
+from device.engine_check import try_engine
+from device.engine_command import BuildProgress
 from device.machine import Machine, ThisMachine
 from smartbin.bundle import builtin_bundle_path, read_bundle
 from smartbin.errors import SmartbinError
@@ -33,9 +37,14 @@ class Check:
     fix: str = ""
 
 
-def doctor(*, as_json: bool, machine: Machine | None = None) -> int:
-    """Print the report; 0 unless something that is needed is broken, then 1."""
+def doctor(*, as_json: bool, machine: Machine | None = None, engine: DeviceConfig | None = None) -> int:
+    """Print the report; 0 unless something that is needed is broken, then 1.
+
+    `engine`: also build and try the TensorRT engine of this configuration's bundle.
+    """
     checks = examine(machine if machine is not None else ThisMachine())
+    if engine is not None:
+        checks.append(check_engine(engine))
     if as_json:
         for check in checks:
             print(json.dumps(asdict(check), ensure_ascii=False))
@@ -208,6 +217,24 @@ def check_bundle(machine: Machine) -> list[Check]:
     return [
         Check("built-in bundle", "ok", f"{manifest.name} {manifest.version} ({manifest.precision}) runs on {runtime}")
     ]
+
+
+def check_engine(config: DeviceConfig) -> Check:
+    """The bundle's TensorRT engine: built if it is not there, run, and compared with ONNX Runtime on the CPU."""
+    try:
+        bundle = choose_bundle(config.runtime.bundle, config.bundles)
+        with BuildProgress() as progress:
+            trial = try_engine(bundle, config.engine, progress)
+    except SmartbinError as error:
+        return Check("TensorRT engine", "fail", f"{error.what}: {error.found}", error.fix or "")
+    return Check(
+        "TensorRT engine",
+        "ok" if trial.passed else "fail",
+        f"{'built now' if trial.built else 'from the cache'}, opened in {trial.start_s:.2f} s; {trial.same_answers} of "
+        f"{trial.frames} frames answered as by ONNX Runtime, probabilities within {trial.largest_difference:.3g} (limit "
+        f"{trial.limit:g}); {trial.tensorrt_ms:.2f} ms a frame, {trial.cpu_ms:.2f} ms on the CPU",
+        "" if trial.passed else 'until this is understood: runtime = "onnxruntime-cpu" in the configuration',
+    )
 
 
 def check_terminal(machine: Machine) -> list[Check]:

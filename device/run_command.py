@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 
+from device.bundles import choose_bundle
 from device.camera import Camera
 from device.capture import Capture
 from device.clock import Clock, SystemClock
@@ -29,7 +30,7 @@ from device.sinks import JsonLinesSink, PlainSink, Sink, SinkGroup
 from device.sources import PhotoSource, Source, parse_source
 from device.summary import print_summary
 from device.watchdog import Watchdog
-from smartbin.bundle import Bundle, builtin_bundle_path, read_bundle
+from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError
 from smartbin.latency import StageTimer
@@ -53,9 +54,9 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int:
     """Everything between configuration and exit code."""
     source = parse_source(config.source.uri)
-    bundle = read_bundle(config.runtime.bundle or builtin_bundle_path())
+    bundle = choose_bundle(config.runtime.bundle, config.bundles)
     with ExitStack() as stack:
-        classifier = open_classifier(bundle, config.runtime.runtime, config.runtime.threads)
+        classifier = open_classifier(bundle, config.runtime.runtime, config.runtime.threads, config.engine)
         stack.callback(classifier.close)
         size = classifier.size
         classifier.classify(np.zeros((1, size, size, 3), np.uint8))  # the first run is slow: not on somebody's bottle

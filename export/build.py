@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from export.card import CardFacts, write_card
 from export.device_graph import Triple, add_bytes_input, add_probabilities
+from export.half_precision import to_half
 from export.parity import Answers, Precision, check_outputs, check_parity, compare, reference_logits
 from export.photo_batches import PhotoSet, open_class_folders, take_evenly
 from export.quantisation import (
@@ -43,7 +45,9 @@ from smartbin.bundle import (
     write_bundle,
 )
 from smartbin.calibration import choose_thresholds, fit_temperature
+from smartbin.classifier import Classifier, ClassifierOutput
 from smartbin.errors import ExportError
+from smartbin.golden import Golden, pack_golden
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.prediction import RejectThresholds
 from train.checkpoint import TrainedRun
@@ -51,7 +55,8 @@ from train.networks.feature_distance import USUAL_SHARE
 
 KEEP = 0.95
 LIGHTS = (1 / 4, 1 / 16)
-_SAMPLE = 6
+GOLDEN = 8
+"""Photos that the gates look at closely, and that a bundle holds at the most."""
 
 
 class BytesStep(Protocol):
@@ -84,6 +89,8 @@ class ExportOptions:
     unfamiliar: float | None = None
     """Spread of the feature distance in the energy as part of the energy's own; 0 leaves it out; None: the usual one,
     where the run has what it takes."""
+    golden: int = GOLDEN
+    """Photos, at most `GOLDEN`, that the bundle holds with their answers, for the self-test of a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,16 @@ def _check_place(out: Path, force: bool) -> None:
         raise ExportError("a bundle is here already", where=out, fix="choose another --out, or add --force")
 
 
+def _golden(classifier: Classifier, images: NDArray[np.uint8]) -> bytes | None:
+    """The content of `golden.npz`: the answers one by one, as a device asks."""
+    if len(images) == 0:
+        return None
+    answers = [classifier.classify(image[None]) for image in images]
+    probabilities = np.concatenate([answer.probabilities for answer in answers])
+    energy = np.concatenate([answer.energy for answer in answers])
+    return pack_golden(Golden(images, ClassifierOutput(probabilities, energy)))
+
+
 @dataclass(slots=True)
 class _Export:
     """One export under way: what it works on and where its intermediate files are."""
@@ -164,8 +181,10 @@ class _Export:
         classifier = OrtClassifier.open(Bundle(self.folder, Manifest(**dict(draft), files={})), device="cpu")
         try:
             self.report("gates: outputs, determinism, batch sizes, parity, accuracy")
-            sample = PhotoSet("sample", take_evenly(self.validation.photos, _SAMPLE))
-            check_outputs(classifier, np.concatenate(list(sample.batches(spec))))
+            sample = PhotoSet("sample", take_evenly(self.validation.photos, GOLDEN))
+            images = np.concatenate(list(sample.batches(spec)))
+            check_outputs(classifier, images)
+            golden = _golden(classifier, images[: self.options.golden])
             measured = measure(classifier, self.validation, spec)
             parity = compare(reference, measured.answers, temperature)
             check_parity(parity, reference, measured.answers, self.options.precision)
@@ -179,8 +198,17 @@ class _Export:
             *(metric(other.title, "exported", other.answers) for other in others),
         )
         draft = draft.model_copy(update={"thresholds": thresholds, "parity": parity, "metrics": metrics})
-        facts = CardFacts(draft, measured, others, model.stat().st_size, run.mean, run.std, unfamiliar=weight)
-        bundle = write_bundle(self.options.out, model=model, card=write_card(facts), draft=draft)
+        facts = CardFacts(
+            draft,
+            measured,
+            others,
+            model.stat().st_size,
+            run.mean,
+            run.std,
+            unfamiliar=weight,
+            golden=self.options.golden,
+        )
+        bundle = write_bundle(self.options.out, model=model, card=write_card(facts), draft=draft, golden=golden)
         return Exported(bundle, parity, reference, measured, others, quantised)
 
     def _add_distance(self, model: Path) -> float:
@@ -204,8 +232,10 @@ class _Export:
         self.report("graph: torch to ONNX")
         bare, whole = self.folder / "network.onnx", self.folder / "float.onnx"
         self.steps.network(network, self.run.preprocess.size, bare)
+        if self.options.precision == "fp16":
+            to_half(bare, bare)
         self.steps.bytes_input(bare, whole, mean=self.run.mean, std=self.run.std)
-        if self.options.precision == "fp32":
+        if self.options.precision != "int8":
             return whole, None
         self.report("int8: calibrating on training photos")
         quantised = quantise(

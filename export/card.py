@@ -60,6 +60,8 @@ class CardFacts:
     std: tuple[float, float, float]
     unfamiliar: float = 0.0
     """Weight of the feature distance in the energy; 0 where it is not part of it."""
+    golden: int = 0
+    """Validation photos that the bundle holds for a device's self-test."""
 
 
 def write_card(facts: CardFacts) -> str:
@@ -200,6 +202,11 @@ def _inside(facts: CardFacts) -> list[str]:
         f"bundle's settings. `probabilities` float32 [N, {len(facts.draft.classes)}] and `energy` float32 [N]. "
         f"Inside the graph: mean {_triple(facts.mean)} and standard deviation {_triple(facts.std)} of the 0 to 1 "
         "scale, temperature, softmax.",
+        *(
+            ["", f"`golden.npz` holds {facts.golden} validation photos as inputs, and this file's answers to them."]
+            if facts.golden
+            else []
+        ),
     ]
 
 

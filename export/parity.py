@@ -21,7 +21,7 @@ from smartbin.calibration import softmax
 from smartbin.classifier import Classifier, ClassifierOutput
 from smartbin.errors import ExportError, SmartbinError
 
-Precision: TypeAlias = Literal["fp32", "int8"]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 
 _SUM_TOLERANCE = 1e-4
 _REPEAT_TOLERANCE = 1e-6
@@ -41,8 +41,9 @@ class Limits:
 
 LIMITS: dict[Precision, Limits] = {
     "fp32": Limits(top1_agreement=1.0, max_abs_probability_difference=1e-3, accuracy_drop=0.0),
+    "fp16": Limits(top1_agreement=0.995, max_abs_probability_difference=0.05, accuracy_drop=0.005),
     # Quantisation moves photos near a decision border a lot and the others hardly: bound decisions, not the maximum.
-    "int8": Limits(top1_agreement=0.985, max_abs_probability_difference=1.0, accuracy_drop=0.01),
+    "int8": Limits(top1_agreement=0.985, max_abs_probability_difference=1.0, accuracy_drop=0.005),
 }
 
 
@@ -129,7 +130,7 @@ def check_parity(parity: Parity, reference: Answers, exported: Answers, precisio
     fix = (
         _FIX
         if precision == "fp32"
-        else "export fp32, or train further: int8 fails on networks that are unsure of most photos"
+        else f"export fp32, or train further: {precision} fails on networks that are unsure of most photos"
     )
     where = f"{precision}, {parity.photos} validation photos"
     if parity.top1_agreement < limits.top1_agreement:

@@ -21,14 +21,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from export.build import Exported, ExportOptions, export_bundle
+from export.build import GOLDEN, Exported, ExportOptions, export_bundle
 from export.parity import Answers, Precision
 from export.validate import metric
 from smartbin.errors import ConfigError, run_cli
 from train.checkpoint import TrainedRun, load_run
 from train.networks.feature_distance import USUAL_SHARE
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _TABLE_WIDTH = 128
 
 
@@ -85,6 +85,14 @@ def build_parser() -> argparse.ArgumentParser:
         "the energy's spread over the validation photos: holds back far more of other things, and of items in new "
         f"places (default: {USUAL_SHARE:g} where the run has kept its features; 0: off)",
     )
+    parser.add_argument(
+        "--golden",
+        type=int,
+        choices=range(GOLDEN + 1),
+        default=GOLDEN,
+        metavar="N",
+        help=f"validation photos to put into the bundle for a device's self-test (default and most: {GOLDEN}; 0: none)",
+    )
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there; no gate is ever skipped")
     return parser
 
@@ -133,6 +141,7 @@ def _options(arguments: argparse.Namespace, run: TrainedRun, precision: Precisio
         measure=tuple(arguments.measure),
         force=arguments.force,
         unfamiliar=arguments.unfamiliar,
+        golden=arguments.golden,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from export.device_graph import check_graph
 from export.torch_graph import LOGITS_NAME
@@ -81,15 +81,26 @@ def add_distance(source: Path, target: Path, space: FeatureSpace, weight: float)
 
 
 def _features(graph: onnx.GraphProto, where: Path) -> str:
-    """Name of what the last linear layer gets, [N, D]."""
-    for node in graph.node:
-        if LOGITS_NAME in node.output:
-            if node.op_type != "Gemm":
-                raise ExportError(
-                    "cannot find the features of this network", where=where, found=node.op_type, expected="Gemm"
-                )
-            return str(node.input[0])
-    raise ExportError("the graph computes no logits", where=where, expected=LOGITS_NAME)
+    """Name of what the last linear layer gets, [N, D], as float32."""
+    producers = {name: node for node in graph.node for name in node.output}
+    node = producers.get(LOGITS_NAME)
+    half = node is not None and node.op_type == "Cast"  # the end of a network in half precision
+    if node is not None and half:
+        node = producers.get(node.input[0])
+    if node is None or node.op_type != "Gemm":
+        raise ExportError(
+            "cannot find the features of this network",
+            where=where,
+            found=f"logits from {node.op_type}" if node else "no logits",
+            expected="logits from Gemm",
+        )
+    features = str(node.input[0])
+    if not half:
+        return features
+    graph.node.append(
+        helper.make_node("Cast", [features], [_name("features")], name=_name("features"), to=TensorProto.FLOAT)
+    )
+    return _name("features")
 
 
 def _name(part: str) -> str:

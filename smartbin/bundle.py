@@ -21,6 +21,7 @@ from smartbin.preprocess import PreprocessSpec
 
 SCHEMA_VERSION: Literal[1] = 1
 MODEL_FILE, MANIFEST_FILE, CARD_FILE = "model.onnx", "manifest.json", "MODEL_CARD.md"
+GOLDEN_FILE, SIGNATURE_FILE = "golden.npz", "signature.bin"  # a bundle may have them
 INPUT_NAME, PROBABILITIES_NAME, ENERGY_NAME = "image", "probabilities", "energy"
 
 _BUILTIN = Path(__file__).with_name("builtin_bundle")
@@ -138,10 +139,12 @@ def read_bundle(path: Path | str) -> Bundle:
     return Bundle(path, manifest)
 
 
-def write_bundle(path: Path, *, model: Path, card: str, draft: ManifestDraft) -> Bundle:
+def write_bundle(
+    path: Path, *, model: Path, card: str, draft: ManifestDraft, golden: bytes | None = None
+) -> Bundle:
     """Write a bundle to the folder `path` (replacing one that is there), then read it back.
 
-    The ONNX file `model` is copied. `BundleError` if `path` exists and is something other than a bundle.
+    The ONNX file `model` is copied; `golden` is the content of `golden.npz`, see `smartbin.golden`. `BundleError` if `path` exists and is something other than a bundle.
     """
     if path.exists() and not (path / MANIFEST_FILE).is_file() and (path.is_file() or any(path.iterdir())):
         raise BundleError(
@@ -150,7 +153,9 @@ def write_bundle(path: Path, *, model: Path, card: str, draft: ManifestDraft) ->
     with replace_folder(path) as folder:
         shutil.copyfile(model, folder / MODEL_FILE)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
-        files = {name: sha256_file(folder / name) for name in (MODEL_FILE, CARD_FILE)}
+        if golden is not None:
+            (folder / GOLDEN_FILE).write_bytes(golden)
+        files = {item.name: sha256_file(item) for item in sorted(folder.iterdir())}
         manifest = Manifest(**dict(draft), files=files)
         (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return read_bundle(path)

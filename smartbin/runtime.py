@@ -1,25 +1,47 @@
-"""Chooses what runs a bundle's model."""
+"""Chooses what runs a bundle's model: TensorRT, then ONNX Runtime with CUDA, then ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from typing import Literal, TypeAlias
 
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
+from smartbin.engine.opening import open_engine
+from smartbin.engine.options import EngineSettings
+from smartbin.errors import InferenceError
 from smartbin.ort_classifier import OrtClassifier, OrtDevice
 
-RuntimeName: TypeAlias = Literal["auto", "onnxruntime-cuda", "onnxruntime-cpu"]
+RuntimeName: TypeAlias = Literal["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime-cpu"]
 
 _DEVICES: dict[RuntimeName, OrtDevice] = {"auto": "auto", "onnxruntime-cuda": "cuda", "onnxruntime-cpu": "cpu"}
 _log = logging.getLogger(__name__)
 
 
-def open_classifier(bundle: Bundle, runtime: RuntimeName = "auto", threads: int | None = None) -> Classifier:
-    """Open a bundle with the best runtime there is (`auto`: CUDA, then CPU) or with the one named.
+def open_classifier(
+    bundle: Bundle, runtime: RuntimeName = "auto", threads: int | None = None, engine: EngineSettings | None = None
+) -> Classifier:
+    """Open a bundle with the best runtime there is (`auto`: TensorRT, CUDA, CPU) or with the one named.
 
-    A named runtime that is missing is an error (`InferenceError`), never silently another one.
+    A named runtime that is missing, or whose engine is, is an error (`InferenceError`), never silently another one.
+    `auto` says in the log why an installed TensorRT is not used.
     """
-    classifier = OrtClassifier.open(bundle, device=_DEVICES[runtime], threads=threads)
+    classifier = _open_tensorrt(bundle, runtime, engine or EngineSettings())
+    if classifier is None:
+        classifier = OrtClassifier.open(bundle, device=_DEVICES[runtime], threads=threads)
     _log.info("%s %s runs on %s", bundle.manifest.name, bundle.manifest.version, classifier.runtime)
     return classifier
+
+
+def _open_tensorrt(bundle: Bundle, runtime: RuntimeName, settings: EngineSettings) -> Classifier | None:
+    """None where another runtime is wanted, or does instead."""
+    if runtime == "tensorrt":
+        return open_engine(bundle, settings)
+    if runtime != "auto" or importlib.util.find_spec("tensorrt") is None:
+        return None
+    try:
+        return open_engine(bundle, settings)
+    except InferenceError as error:
+        _log.warning("TensorRT is not used: %s", "; ".join(line.strip() for line in str(error).splitlines()))
+        return None

@@ -32,4 +32,4 @@ if "$env/bin/python" -c 'import torch' 2>/dev/null; then
   echo "test-oldest: torch is installed in $env, which should be without it" >&2
   exit 1
 fi
-exec "$env/bin/python" -m pytest -q tests/smartbin tests/device tests/golden
+exec "$env/bin/python" -m pytest -q tests/smartbin tests/engine tests/device tests/golden

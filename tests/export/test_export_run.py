@@ -14,8 +14,11 @@ import onnxruntime as ort
 import pytest
 
 from export.card import weights_source
-from export.run import main
+from export.half_precision import to_half
+from export.run import PRECISIONS, main
 from smartbin.bundle import read_bundle
+from smartbin.errors import ExportError
+from smartbin.golden import self_test
 from smartbin.images import list_images, read_image
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.preprocess import stack_inputs, to_input
@@ -26,21 +29,21 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def exported(tiny_run_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both precisions, with another place measured as well."""
+    """All precisions, with another place measured as well."""
     folder = tmp_path_factory.mktemp("exported")
     draw_coloured_photos(folder / "elsewhere", {"val": 3}, seed=5)
-    arguments = [str(tiny_run_path), "--precision", "fp32", "int8", "--out", str(folder / "bundles")]
+    arguments = [str(tiny_run_path), "--precision", "fp32", "fp16", "int8", "--out", str(folder / "bundles")]
     assert main([*arguments, "--measure", str(folder / "elsewhere"), "--name", "tiny", "--version", "1.2"]) == 0
     return folder / "bundles"
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_bundle_reads_back_and_its_manifest_says_what_was_measured(exported: Path, precision: str) -> None:
     manifest = read_bundle(exported / precision).manifest
     assert (manifest.name, manifest.version, manifest.precision) == ("tiny", "1.2", precision)
     assert manifest.classes == CLASSES
     assert manifest.architecture == "tiny"
-    assert (manifest.calibration is None) == (precision == "fp32")
+    assert (manifest.calibration is None) == (precision != "int8")
     metrics = {(item.split, item.of): item for item in manifest.metrics}
     assert set(metrics) == {
         ("validation", "checkpoint"),
@@ -56,7 +59,7 @@ def test_the_bundle_reads_back_and_its_manifest_says_what_was_measured(exported:
     assert manifest.training.data_fingerprint == "0" * 64
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_bundle_classifies_photos_and_keeps_the_ninety_five_percent(
     exported: Path, tiny_run_path: Path, precision: str
 ) -> None:
@@ -74,7 +77,7 @@ def test_the_bundle_classifies_photos_and_keeps_the_ninety_five_percent(
     assert kept.mean() >= 0.9
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_graph_is_one_clean_file_with_bytes_in(exported: Path, precision: str) -> None:
     bundle = read_bundle(exported / precision)
     model = onnx.load(bundle.model_path)
@@ -90,6 +93,42 @@ def test_the_graph_is_one_clean_file_with_bytes_in(exported: Path, precision: st
     assert b"site-packages" not in text
 
 
+def test_half_precision_is_the_network_s_and_not_its_ends(exported: Path) -> None:
+    bundle = read_bundle(exported / "fp16")
+    model = onnx.shape_inference.infer_shapes(onnx.load(bundle.model_path))
+    kinds = {item.name: item.type.tensor_type.elem_type for item in [*model.graph.value_info, *model.graph.output]}
+    nodes = {node.name: node for node in model.graph.node}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            assert kinds[node.output[0]] == onnx.TensorProto.FLOAT16, node.name
+    for name in ("bytes_scaled", "head_cooled", "head_softmax", "head_total", "head_energy"):
+        assert kinds[nodes[name].output[0]] == onnx.TensorProto.FLOAT, name
+    weights = {item.name: item.data_type for item in model.graph.initializer}
+    assert {weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv"} == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_device_can_test_itself_with_the_bundle(exported: Path, precision: str) -> None:
+    bundle = read_bundle(exported / precision)
+    classifier = OrtClassifier.open(bundle, device="cpu", threads=1)
+    found = self_test(bundle, classifier)
+    classifier.close()
+    assert found is not None
+    assert (found.photos, found.same_answers) == (8, 8)
+    assert found.largest_difference < 1e-6
+    assert "`golden.npz` holds 8 validation photos" in (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_weight_beyond_half_precision_is_refused(tmp_path: Path) -> None:
+    weight = onnx.numpy_helper.from_array(np.full((1, 1), 1e5, np.float32), "large")
+    graph = onnx.helper.make_graph([], "graph", [], [], [weight])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "graph.onnx")
+    with pytest.raises(ExportError, match="does not fit half precision") as refused:
+        to_half(tmp_path / "graph.onnx", tmp_path / "half.onnx")
+    assert (refused.value.where, refused.value.found) == ("large", "100000")
+    assert not (tmp_path / "half.onnx").exists()
+
+
 def test_int8_convolutions_are_fused_by_the_runtime(exported: Path, tmp_path: Path) -> None:
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -101,7 +140,7 @@ def test_int8_convolutions_are_fused_by_the_runtime(exported: Path, tmp_path: Pa
     assert "Clip" not in kinds
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_card_says_what_it_is_made_of_and_its_figures(exported: Path, precision: str) -> None:
     card = (exported / precision / "MODEL_CARD.md").read_text(encoding="utf-8")
     for part in (
@@ -123,7 +162,7 @@ def test_an_existing_bundle_is_replaced_only_with_force(
 ) -> None:
     out = tmp_path / "bundle"
     shutil.copytree(exported / "fp32", out)
-    arguments = [str(tiny_run_path), "--precision", "fp32", "--out", str(out), "--limit", "6"]
+    arguments = [str(tiny_run_path), "--precision", "fp32", "--out", str(out), "--limit", "6", "--golden", "0"]
     assert main(arguments) == 1
     assert "--force" in capsys.readouterr().err
     assert main([*arguments, "--force"]) == 0

@@ -1,0 +1,144 @@
+"""Installed bundles: one is current, the one before it is kept, and changing between them is one rename.
+
+ROOT/NAME-VERSION-HASH/     a bundle, as it was copied
+ROOT/current                link to the one that runs
+ROOT/previous               link to the one that ran before
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartbin.atomic import replace_folder
+from smartbin.bundle import MANIFEST_FILE, Bundle, read_bundle, sha256_file
+from smartbin.errors import BundleError, SmartbinError
+from smartbin.golden import SelfTest
+from smartbin.signing import verify_signature
+
+CURRENT, PREVIOUS = "current", "previous"
+_HASH_DIGITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an installation did."""
+
+    bundle: Bundle
+    test: SelfTest | None
+    """None: the bundle has no golden inputs to test itself with."""
+    replaced: Path | None
+    """The bundle that ran before."""
+
+
+def default_store() -> Path:
+    """`$XDG_DATA_HOME/smartbin/bundles`, else below `~/.local/share`."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "smartbin" / "bundles"
+
+
+def read_trusted(path: Path, public_key: str) -> Bundle:
+    """`read_bundle`, and where a public key is given, only if the bundle is signed with its other half."""
+    if public_key:
+        verify_signature(path, public_key)
+    return read_bundle(path)
+
+
+class BundleStore:
+    """The bundles below `root`, which need not exist yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def current(self) -> Path | None:
+        """The folder of the bundle that runs, None if none was installed."""
+        return self._target(CURRENT)
+
+    @property
+    def previous(self) -> Path | None:
+        """The folder of the one before, None if there is none."""
+        return self._target(PREVIOUS)
+
+    def install(self, source: Path, test: Callable[[Bundle], SelfTest | None], public_key: str = "") -> Installed:
+        """Verify and copy the bundle in `source`, test the copy, and only then make it current.
+
+        `test` runs the copy on this machine and raises if it does not answer as it should; the store then is as it was.
+        `BundleError` if the bundle is damaged, or not signed as `public_key` asks.
+        """
+        offered = read_trusted(source, public_key)
+        with self._locked():
+            folder = self.root / _folder_name(offered)
+            fresh = not folder.exists()
+            if fresh:
+                with replace_folder(folder) as new:
+                    shutil.copytree(source, new, dirs_exist_ok=True)
+            try:
+                bundle = read_trusted(folder, public_key)  # the copy, as it lies on this disk
+                tested = test(bundle)
+            except SmartbinError:
+                if fresh:
+                    shutil.rmtree(folder)
+                raise
+            before = self.current
+            if before is not None and before != folder:
+                self._point(PREVIOUS, before)
+            self._point(CURRENT, folder)
+            self._tidy()
+            return Installed(bundle, tested, before if before != folder else None)
+
+    def rollback(self) -> Bundle:
+        """Make the previous bundle current and this one previous; `BundleError` if there is none or it is damaged."""
+        with self._locked():
+            now, before = self.current, self.previous
+            if now is None or before is None or now == before:
+                raise BundleError(
+                    "there is no bundle to go back to",
+                    where=self.root,
+                    fix="install another: smartbin bundle install DIR",
+                )
+            bundle = read_bundle(before)
+            self._point(CURRENT, before)
+            self._point(PREVIOUS, now)
+            return bundle
+
+    def _target(self, link: str) -> Path | None:
+        path = self.root / link
+        return self.root / path.readlink() if path.is_symlink() and path.exists() else None
+
+    def _point(self, link: str, folder: Path) -> None:
+        """Replace a link in one step: whoever reads it sees the old bundle or the new."""
+        fresh = self.root / f".{link}.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.name)
+        fresh.replace(self.root / link)
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _tidy(self) -> None:
+        """Delete all bundles but the two."""
+        kept = {self.current, self.previous}
+        for folder in self.root.iterdir():
+            if folder.is_dir() and not folder.is_symlink() and folder not in kept:
+                shutil.rmtree(folder)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One change at a time, also from several processes."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _folder_name(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    return f"{manifest.name}-{manifest.version}-{sha256_file(bundle.path / MANIFEST_FILE)[:_HASH_DIGITS]}"
