@@ -230,8 +230,8 @@ def check_engine(config: DeviceConfig) -> Check:
     return Check(
         "TensorRT engine",
         "ok" if trial.passed else "fail",
-        f"{'built now' if trial.built else 'from the cache'}, opened in {trial.start_s:.2f} s; {trial.same_answers} of "
-        f"{trial.frames} frames answered as by ONNX Runtime, probabilities within {trial.largest_difference:.3g} (limit "
+        f"{'built now' if trial.built else 'from the cache'}, opened in {trial.start_s:.2f} s; "
+        f"{trial.same_answers} of {trial.frames} frames answered as by ONNX Runtime, probabilities within {trial.largest_difference:.3g} (limit "
         f"{trial.limit:g}); {trial.tensorrt_ms:.2f} ms a frame, {trial.cpu_ms:.2f} ms on the CPU",
         "" if trial.passed else 'until this is understood: runtime = "onnxruntime-cpu" in the configuration',
     )

@@ -139,12 +139,11 @@ def read_bundle(path: Path | str) -> Bundle:
     return Bundle(path, manifest)
 
 
-def write_bundle(
-    path: Path, *, model: Path, card: str, draft: ManifestDraft, golden: bytes | None = None
-) -> Bundle:
+def write_bundle(path: Path, *, model: Path, card: str, draft: ManifestDraft, golden: bytes | None = None) -> Bundle:
     """Write a bundle to the folder `path` (replacing one that is there), then read it back.
 
-    The ONNX file `model` is copied; `golden` is the content of `golden.npz`, see `smartbin.golden`. `BundleError` if `path` exists and is something other than a bundle.
+    The ONNX file `model` is copied; `golden` is the content of `golden.npz`, see `smartbin.golden`. `BundleError` if
+    `path` exists and is something other than a bundle.
     """
     if path.exists() and not (path / MANIFEST_FILE).is_file() and (path.is_file() or any(path.iterdir())):
         raise BundleError(
