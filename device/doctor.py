@@ -227,12 +227,16 @@ def check_engine(config: DeviceConfig) -> Check:
             trial = try_engine(bundle, config.engine, progress)
     except SmartbinError as error:
         return Check("TensorRT engine", "fail", f"{error.what}: {error.found}", error.fix or "")
+    found = (
+        f"opened in {trial.start_s:.2f} s",
+        f"{trial.same_answers} of {trial.frames} frames answered as by ONNX Runtime",
+        f"probabilities within {trial.largest_difference:.3g} (limit {trial.limit:g})",
+        f"{trial.tensorrt_ms:.2f} ms a frame, {trial.cpu_ms:.2f} ms on the CPU",
+    )
     return Check(
         "TensorRT engine",
         "ok" if trial.passed else "fail",
-        f"{'built now' if trial.built else 'from the cache'}, opened in {trial.start_s:.2f} s; "
-        f"{trial.same_answers} of {trial.frames} frames answered as by ONNX Runtime, probabilities within {trial.largest_difference:.3g} (limit "
-        f"{trial.limit:g}); {trial.tensorrt_ms:.2f} ms a frame, {trial.cpu_ms:.2f} ms on the CPU",
+        f"{'built now' if trial.built else 'from the cache'}: {'; '.join(found)}",
         "" if trial.passed else 'until this is understood: runtime = "onnxruntime-cpu" in the configuration',
     )
 
