@@ -96,9 +96,9 @@ class EngineCache:
 
     def entries(self) -> Iterator[CachedEngine | DamagedEntryError]:
         """All entries by name, and what is wrong with those that are damaged."""
-        for folder in sorted(self.root.glob("*/")) if self.root.is_dir() else ():
-            if folder.name.startswith("."):
-                continue  # half-written, or moved aside
+        for folder in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+            if not folder.is_dir() or folder.name.startswith("."):
+                continue  # timings; half-written, or moved aside
             try:
                 yield read_entry(folder)
             except DamagedEntryError as damage:
