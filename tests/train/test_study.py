@@ -134,7 +134,7 @@ def test_a_run_that_cannot_be_made_is_left_out(
     (out / "default" / "model.safetensors").unlink()
     assert main(["study", "loss", *flags, "--so-far"]) == 0
     text = (out / "study.md").read_text(encoding="utf-8")
-    assert "So far: 1 runs are not finished and not in here (default)" in text
+    assert "So far: not finished, and not in here: default." in text
     assert "Best on validation" in text  # what the study says of certain runs is left out
 
 
@@ -211,7 +211,7 @@ def test_what_is_finished_so_far_can_be_written(
     assert main([*command, "--so-far"]) == 0
     assert rows_of(out) == [{**row, "fold": ""} for row in whole if row["fold"] == "0"]
     text = (out / "study.md").read_text(encoding="utf-8")
-    assert "So far: 2 runs are not finished and not in here" in text
+    assert f"So far: not finished, and not in here: tiny{THEIRS}, fold 1, tiny{OURS}, fold 1." in text
     assert "of accuracy against the original recipe" in text
     (out / f"tiny{THEIRS}, fold 0" / "model.safetensors").unlink()
     assert main([*command, "--so-far"]) == 1

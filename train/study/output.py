@@ -55,7 +55,7 @@ def study_document(study: Study, runs: Sequence[StudyRun], missing: Sequence[Var
     told = findings(study.name, runs, whole=all(variant.row in rows for variant in missing))
     if missing:
         names = ", ".join(variant.name for variant in missing)
-        told.insert(0, Text(f"So far: {len(missing)} runs are not finished and not in here ({names})."))
+        told.insert(0, Text(f"So far: not finished, and not in here: {names}."))
     return Document(
         study.question,
         f"Study {study.name}. Every run's settings: RUN/config.toml; all figures: {CSV_FILE}.",
