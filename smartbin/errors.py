@@ -5,6 +5,7 @@ SmartbinError                     1
  ├─ DataError                     1  a data set that cannot be trained or measured on
  ├─ WeightsError                  1  starting weights that do not fit
  ├─ CheckpointError               1  a run directory that is incomplete or of another version
+ ├─ TrainingError                 1  a training that cannot go on
  ├─ ExportError                   1  an exported file that fails a gate
  ├─ ConfigError                   2  configuration or command line
  ├─ BundleError                   3  a model bundle that is refused
@@ -59,6 +60,10 @@ class WeightsError(SmartbinError):
 
 class CheckpointError(SmartbinError):
     """A run directory that is incomplete, damaged, or of another version."""
+
+
+class TrainingError(SmartbinError):
+    """A training that cannot go on; what was saved before is kept."""
 
 
 class ExportError(SmartbinError):

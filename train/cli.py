@@ -180,7 +180,8 @@ def _add(group: argparse._ArgumentGroup, flag: Flag) -> str:
         choices = _choices(flag)
         shown = "|".join(choices) if choices else flag.name.upper()
         several = "+" if get_origin(flag.field.annotation) is tuple else None
-        action = group.add_argument(option, help=text, metavar=shown, nargs=several)
+        given_again = "extend" if several else "store"
+        action = group.add_argument(option, help=text, metavar=shown, nargs=several, action=given_again)
     return action.dest
 
 

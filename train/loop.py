@@ -5,6 +5,7 @@ In: a `TrainConfig` and a run directory, new or to be resumed. Out: the finished
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from smartbin.errors import TrainingError
 from train.config import TrainConfig
 from train.console import progress, say
 from train.delivery import best_epoch, has_stopped_early
@@ -88,6 +90,7 @@ def run_epoch(training: Training, wish: StopWish) -> Epoch:
     photos = train_epoch(training, wish)
     trained_s = time.monotonic() - begun_s
     record = validate(training, trained_s, photos / trained_s)
+    _check_finite(record, training.path)
     timing = training.times.summary(validation_s=time.monotonic() - begun_s - trained_s)
     record = record.model_copy(update={"rates": training.rates(), "timing": timing})
     position.history.append(record)
@@ -99,6 +102,20 @@ def run_epoch(training: Training, wish: StopWish) -> Epoch:
     position.seconds += time.monotonic() - begun_s
     save(training)
     return record
+
+
+def _check_finite(record: Epoch, path: Path) -> None:
+    """`TrainingError`, before anything is saved, if the network has become useless."""
+    for name, loss in (("training", record.train_loss), ("validation", record.val_loss)):
+        if not math.isfinite(loss):
+            raise TrainingError(
+                "training has diverged",
+                where=f"epoch {record.epoch} of {path}",
+                found=f"a {name} loss of {loss}",
+                expected="a number",
+                fix="begin anew with a lower --head-rate and --backbone-rate, or with --clip-norm 1; the state of the "
+                "epoch before is kept",
+            )
 
 
 def train_epoch(training: Training, wish: StopWish) -> int:
@@ -142,7 +159,8 @@ def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: i
     times.lap("input")
     training.optimizer.zero_grad(set_to_none=True)
     objective = plain = torch.zeros((), device=fabric.device)
-    parts = zip(inputs.tensor_split(recipe.accumulate), targets.tensor_split(recipe.accumulate), strict=True)
+    count = min(recipe.accumulate, len(inputs))  # an empty part has no mean
+    parts = zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True)
     for part_inputs, part_targets in parts:
         share = len(part_inputs) / len(inputs) * weight_of_share(len(inputs), photos)
         minimised, loss = _objectives(training, part_inputs, part_targets)

@@ -22,6 +22,7 @@ from smartbin.config import load_settings
 from tests.conftest import REPOSITORY
 from tests.train.conftest import FLAGS, Steps
 from train.checkpoint import load_run, load_state
+from train.cli import parse_train
 from train.config import TrainConfig
 from train.run import COMMANDS, TRAIN, main
 from train.stopping import Stopped, stop_on_signals
@@ -161,6 +162,29 @@ def test_sigterm_to_the_loader_processes_as_well_saves_all_the_same(photos: Path
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
     assert f"--resume {out}" in stopped.stdout
     assert (load_state(out)["epoch"], load_state(out)["step"]) == (1, 2)
+
+
+def test_training_that_diverges_ends_at_once_and_says_what_to_do(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "wild"
+    wild = ["--head-rate", "1e30", "--backbone-rate", "1e30", "--clip-norm", "0", "--warmup", "0", "--epochs", "3"]
+    assert main(["--data", str(photos), "--out", str(out), *FLAGS, *wild]) == 1
+    told = capsys.readouterr().err
+    assert "training has diverged" in told
+    assert "lower --head-rate" in told
+    assert not (out / "model.safetensors").exists()
+
+
+def test_batch_with_fewer_photos_than_parts(train_tiny: Callable[..., Path]) -> None:
+    """As the last batch of an epoch may be; an empty part would have no mean."""
+    run = load_run(train_tiny("--batch", "2", "--accumulate", "4", "--epochs", "1", name="parts"))
+    assert np.isfinite(run.metrics.history[0].train_loss)
+
+
+def test_flag_that_takes_several_may_come_several_times() -> None:
+    command = parse_train(["--data", "one", "two", "--data", "three"])
+    assert command.overrides["data"] == ["one", "two", "three"]
 
 
 def test_script_runs_from_a_plain_checkout(tmp_path: Path) -> None:

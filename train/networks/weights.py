@@ -183,7 +183,7 @@ def _download(architecture: Architecture, source: str) -> dict[str, Tensor]:
         raise WeightsError(
             f"the ImageNet weights of {architecture.name} cannot be downloaded",
             found=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
-            fix="check the network, or give a file: --weights FILE",
+            fix="check the network, or give a file: --weights FILE (to see photos of one object: --group-weights FILE)",
         ) from error
 
 
