@@ -69,6 +69,14 @@ def test_settings_show_as_much_of_a_path_as_tells_it_from_others(values: list[st
     assert short_paths(values) == shown
 
 
+def test_files_beside_the_runs_are_no_runs(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """As a study's tables are, where its folder is named with a star."""
+    table = tmp_path / "study.csv"
+    table.write_text("run\n", encoding="ascii")
+    assert main(["compare", str(pair[0]), str(table), "--out", str(tmp_path / "out")]) == 0
+    assert main(["compare", str(table), "--out", str(tmp_path / "none")]) == 1
+
+
 def test_page_of_a_comparison_stands_alone(pair: tuple[Path, Path], tmp_path: Path) -> None:
     compare(pair, tmp_path / "out")
     page = Page((tmp_path / "out" / "compare.html").read_text(encoding="utf-8"))

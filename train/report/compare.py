@@ -59,6 +59,7 @@ def compare(runs: Sequence[Path], out: Path, reach: float = _REACH) -> list[RunR
 
     Raises `CheckpointError` for a run that is not finished or is damaged, before anything is written.
     """
+    runs = [path for path in runs if not path.is_file()]  # `compare STUDY/*` names the study's tables, too
     if not runs:
         raise CheckpointError("nothing to compare", found="no runs", expected="one or more run directories")
     rows = [read_row(path, name) for path, name in zip(runs, _names(runs), strict=True)]

@@ -65,7 +65,8 @@ def _sheet(photos: Sequence[Photo]) -> bytes:
         sheet.paste(ImageOps.contain(Image.open(io.BytesIO(photo.jpeg)), _SHOWN), (x, y))
         name, _, verdict = photo.caption.partition(": ")
         for line, text in enumerate((name, verdict)):
-            pen.text((x, y + _SHOWN[1] + 2 + 14 * line), text[:_LETTERS], fill="black")
+            drawn = text.replace("→", "->")  # Pillow's own font has no arrow
+            pen.text((x, y + _SHOWN[1] + 2 + 14 * line), drawn[:_LETTERS], fill="black")
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()

@@ -37,7 +37,7 @@ def _best(runs: Sequence[StudyRun]) -> list[Block]:
     best = ranked[0].first
     level = [item.name for item in ranked[1:] if item.first.interval_high >= best.interval_low]
     line = f"Best on {next(iter(ranked[0].scores))}: {ranked[0].name}, {best.accuracy:.3f}."
-    return [Text(line + (f" Within its 95 % interval: {', '.join(level)}." if level else ""))]
+    return [Text(line + (f" Within its 95 % interval: {'; '.join(level)}." if level else ""))]
 
 
 def _folds(runs: Sequence[StudyRun]) -> list[Block]:

@@ -54,7 +54,7 @@ def study_document(study: Study, runs: Sequence[StudyRun], missing: Sequence[Var
     rows = {item.name for item in runs}
     told = findings(study.name, runs, whole=all(variant.row in rows for variant in missing))
     if missing:
-        names = ", ".join(variant.name for variant in missing)
+        names = "; ".join(variant.name for variant in missing)
         told.insert(0, Text(f"So far: not finished, and not in here: {names}."))
     return Document(
         study.question,
@@ -116,7 +116,8 @@ def _run_table(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Table:
 
 def _condition_table(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Table:
     """A row per condition, a column per run: accuracies."""
-    rows = [(condition, *(f"{item.score(condition).accuracy:.3f}" for item in runs)) for condition in conditions]
+    scores = [(condition, [item.scores.get(condition) for item in runs]) for condition in conditions]
+    rows = [(name, *("–" if score is None else f"{score.accuracy:.3f}" for score in found)) for name, found in scores]
     return Table("Accuracy", ("condition", *(item.name for item in runs)), tuple(rows))
 
 
