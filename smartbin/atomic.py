@@ -35,6 +35,15 @@ def write_text_atomic(path: Path, text: str) -> None:
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
+def replace_link(link: Path, target: str) -> None:
+    """Point the symbolic link `link` to `target` in one step: whoever reads it sees the old target or the new."""
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+    _sync(link.parent)
+
+
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path`; at the end sync it and put it in the place of `path`, whatever was there.

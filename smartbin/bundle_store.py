@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartbin.atomic import replace_folder
+from smartbin.atomic import replace_folder, replace_link
 from smartbin.bundle import MANIFEST_FILE, Bundle, read_bundle, sha256_file
 from smartbin.errors import BundleError, SmartbinError
 from smartbin.golden import SelfTest
@@ -112,16 +112,7 @@ class BundleStore:
         return self.root / path.readlink() if path.is_symlink() and path.exists() else None
 
     def _point(self, link: str, folder: Path) -> None:
-        """Replace a link in one step: whoever reads it sees the old bundle or the new."""
-        fresh = self.root / f".{link}.new"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(folder.name)
-        fresh.replace(self.root / link)
-        descriptor = os.open(self.root, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        replace_link(self.root / link, folder.name)
 
     def _tidy(self) -> None:
         """Delete all bundles but the two."""

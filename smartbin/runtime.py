@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias
 
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
-from smartbin.engine.opening import open_engine
 from smartbin.engine.options import EngineSettings
 from smartbin.errors import InferenceError
 from smartbin.ort_classifier import OrtClassifier, OrtDevice
@@ -36,12 +35,15 @@ def open_classifier(
 
 def _open_tensorrt(bundle: Bundle, runtime: RuntimeName, settings: EngineSettings) -> Classifier | None:
     """None where another runtime is wanted, or does instead."""
-    if runtime == "tensorrt":
-        return open_engine(bundle, settings)
-    if runtime != "auto" or importlib.util.find_spec("tensorrt") is None:
+    wanted = runtime == "tensorrt"
+    if not wanted and (runtime != "auto" or importlib.util.find_spec("tensorrt") is None):
         return None
+    from smartbin.engine.opening import open_engine  # what a start without TensorRT does not need
+
     try:
         return open_engine(bundle, settings)
     except InferenceError as error:
+        if wanted:
+            raise
         _log.warning("TensorRT is not used: %s", "; ".join(line.strip() for line in str(error).splitlines()))
         return None
