@@ -70,9 +70,43 @@ def test_study_measures_other_photos_and_keeps_the_command_line(
     flags = ["--measure", str(photos), "--models", "tiny", "--data-sets", str(photos), str(tmp_path / "absent")]
     assert main(["study", "models", *flags, "--out", str(out), *BASE[:-2], "--batch", "5"]) == 0
     rows = rows_of(out)
-    assert [row["condition"] for row in rows] == ["validation", photos.name]
-    assert int(rows[1]["photos"]) == 37
+    assert [row["condition"] for row in rows] == ["validation", "test", photos.name]
+    assert int(rows[2]["photos"]) == 37
     assert "batch = 5" in next(out.glob("*/config.toml")).read_text()
+
+
+def test_models_are_compared_data_set_by_data_set(
+    tmp_path: Path, photo_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the test photos that a set has; other photos are shown to those runs alone that know their classes."""
+    root = tmp_path / "sets"
+    write_garbage(root / "garbage")
+    write_recycle(root / "recycle")
+    out = tmp_path / "models"
+    base = ["study", "models", "--models", "tiny", "--data-sets", "garbage", "recycle", "--data-root", str(root)]
+    base += ["--min-photos", "3", "--out", str(out), *BASE]
+    strangers = photo_folder({"cat": 3, "dog": 3}, name="strangers")
+    assert main([*base, "--measure", str(strangers)]) == 1  # before anything is trained
+    assert "class folders that the run does not know" in capsys.readouterr().err
+    assert not out.exists()
+
+    assert main([*base, "--measure", str(root / "garbage")]) == 0
+    printed = capsys.readouterr().out
+    assert "not measured: tiny on recycle on garbage: class folders that the run does not know" in printed
+    conditions: dict[str, list[str]] = {}
+    for row in rows_of(out):
+        conditions.setdefault(row["run"], []).append(row["condition"])
+    assert conditions == {
+        "tiny on garbage": ["validation", "test", "garbage"],
+        "tiny on recycle": ["validation", "test"],
+    }
+    (tested,) = (row for row in rows_of(out) if (row["run"], row["condition"]) == ("tiny on recycle", "test"))
+    score = load_run(out / "tiny on recycle").metrics.test
+    assert score
+    assert (int(tested["photos"]), int(tested["correct"])) == (score.photos, score.correct)
+    text = (out / "study.md").read_text(encoding="utf-8")
+    assert "Best on validation of garbage: tiny on garbage" in text
+    assert "Best on validation of recycle: tiny on recycle" in text
 
 
 def test_study_refuses_what_it_does_not_know(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,12 +243,31 @@ def test_what_is_finished_so_far_can_be_written(
     whole = rows_of(out)
     (out / f"tiny{OURS}, fold 1" / "model.safetensors").unlink()
     assert main([*command, "--so-far"]) == 0
-    assert rows_of(out) == [{**row, "fold": ""} for row in whole if row["fold"] == "0"]
+    assert rows_of(out) == [row for row in whole if row["fold"] == "0"]
     text = (out / "study.md").read_text(encoding="utf-8")
     assert f"So far: not finished, and not in here: tiny{THEIRS}, fold 1; tiny{OURS}, fold 1." in text
     assert "of accuracy against the original recipe" in text
     (out / f"tiny{THEIRS}, fold 0" / "model.safetensors").unlink()
     assert main([*command, "--so-far"]) == 1
+
+
+def test_runs_of_a_study_can_be_trained_one_by_one(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As several machines would: each row of fold 1 alone, and a name that no run has."""
+    seed, out = tmp_path / "seed", tmp_path / "original"
+    assert main(["--data", str(photos), "--out", str(seed), *BASE]) == 0
+    flags = ["--models", f"tiny={seed / 'model.safetensors'}", "--folds", "2", "--split", "seeded"]
+    command = ["study", "original", *flags, "--data", str(photos), "--out", str(out), *BASE]
+    assert main([*command, "--only", "fold 7"]) == 2
+    assert f"tiny{OURS}, fold 1" in capsys.readouterr().err
+    assert not out.exists()
+
+    assert main([*command, "--only", f"tiny{OURS}, fold 1"]) == 0
+    assert "nothing to write yet" in capsys.readouterr().out
+    assert [path.name for path in out.iterdir()] == [f"tiny{OURS}, fold 1"]
+    assert main([*command, "--only", "original recipe, fold 1", "elsewhere"]) == 0
+    assert {(row["run"], row["fold"]) for row in rows_of(out)} == {(f"tiny{THEIRS}", "1"), (f"tiny{OURS}", "1")}
 
 
 def test_original_study_starts_both_recipes_from_the_first_published_weights() -> None:

@@ -3,24 +3,26 @@
 ```
 python train/run.py study dark --data garbage --weights FILE --epochs 12
 python train/run.py study models --models resnet50 inception_v3 --data-sets garbage combined --measure other_places/
-python train/run.py study original --models resnet50=FILE inception_v3=FILE --data garbage --folds 5
+python train/run.py study original --models resnet50=FILE inception_v3=FILE --data garbage --folds 5 --only "fold 4"
 ```
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from smartbin.config import load_settings
-from smartbin.errors import DataError, SmartbinError, WeightsError
+from smartbin.errors import ConfigError, DataError, SmartbinError, WeightsError
 from train.checkpoint import load_run
 from train.cli import TrainCommand, parse_train
 from train.config import TrainConfig, find_config, resolve
 from train.console import say
 from train.datasets.photos import open_data
+from train.datasets.sources import open_known, open_sources
 from train.stopping import Stopped
 from train.study.campaign import Variant, finished_variants, fold_variants, run_all
 from train.study.measure import Condition, StudyRun, measure
@@ -40,28 +42,37 @@ def study_command(arguments: Sequence[str]) -> int:
     except Stopped as stopped:
         say(f"stopped by {stopped}; what is done is kept. The same command again goes on")
         return 128 + stopped.number
-    say("\n" + written.read_text(encoding="utf-8"))
+    if written:
+        say("\n" + written.read_text(encoding="utf-8"))
+    else:
+        say("nothing to write yet: over folds, rows are compared on folds that all of them have finished")
     return 0
 
 
-def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) -> Path:
+def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) -> Path | None:
     """Train and measure every run of the study below `out`, write `study.md`, `.csv` and `.png`; returns the first.
 
-    With `choice.so_far` nothing is trained, and what is finished is measured and written.
+    With `choice.only` runs of these names are trained alone, with `choice.so_far` none; what is finished is measured
+    and written, and None returned where that is no fold of every row.
     """
     variants = wanted = _variants(study, choice, command)
-    if choice.so_far:
+    others = _other_photos(wanted, choice.measure)
+    if choice.only:
+        run_all(_chosen(wanted, choice.only), out)
+    if choice.only or choice.so_far:
         variants = finished_variants(wanted, out)
+        if not variants and choice.only:
+            return None
         if not variants:
             raise DataError("nothing of this study is finished", where=out, fix="the same command without --so-far")
-    machine = variants[0].config.machine
     paths = run_all(variants, out)
-    conditions = [*study.conditions(), *(Condition(folder.name, photos=folder) for folder in choice.measure)]
     rows: dict[str, StudyRun] = {}
     for variant, run in zip(variants, map(load_run, paths), strict=True):
-        found, probe = measure(run, conditions, machine)
+        found, probe = measure(run, [*study.conditions(), *others[variant.row]], variant.config.machine)
         row = rows.get(variant.row) or StudyRun(variant.row, (), ())
         row = replace(row, runs=(*row.runs, run), measurements=(*row.measurements, found))
+        if variant.of:
+            row = replace(row, folds=(*row.folds, variant.config.fold))
         rows[variant.row] = replace(row, probes=(*row.probes, probe)) if probe else row
     missing = [variant for variant in wanted if variant not in variants]
     return write_study(study, list(rows.values()), out, missing)
@@ -87,6 +98,43 @@ def _variants(study: Study, choice: Choice, command: TrainCommand) -> list[Varia
     for name, problem in absent.items():
         say(f"left out: {name}: {problem}")
     return variants
+
+
+def _chosen(variants: Sequence[Variant], texts: Sequence[str]) -> list[Variant]:
+    """Those with one of the texts in their name."""
+    chosen = [variant for variant in variants if any(text in variant.name for text in texts)]
+    if not chosen:
+        raise ConfigError(
+            "no run of this study is called so",
+            where="--only",
+            found="; ".join(texts),
+            expected=f"part of one of these names: {'; '.join(variant.name for variant in variants)}",
+        )
+    return chosen
+
+
+def _other_photos(variants: Sequence[Variant], folders: Sequence[Path]) -> dict[str, list[Condition]]:
+    """For each row the folders to score it on: those of whose classes it knows all.
+
+    A row that cannot be scored on a folder is told; `DataError` for a folder that is of no use to any.
+    """
+    configs = {variant.row: variant.config for variant in variants}
+    classes = {row: open_sources(one.data, one.data_root, one.classes)[1] for row, one in configs.items()}
+    conditions: dict[str, list[Condition]] = {row: [] for row in classes}
+    for folder in folders:
+        problems: dict[str, DataError] = {}
+        for row, known in classes.items():
+            try:
+                open_known([str(folder)], folder, known)
+            except DataError as error:
+                problems[row] = error
+            else:
+                conditions[row].append(Condition(folder.name, photos=folder))
+        if len(problems) == len(classes):
+            raise next(iter(problems.values()))
+        for row, problem in problems.items():
+            say(f"not measured: {row} on {folder.name}: {problem}")
+    return conditions
 
 
 def parse_study(arguments: Sequence[str]) -> tuple[Study, Choice, TrainCommand]:
@@ -117,17 +165,38 @@ def parse_study(arguments: Sequence[str]) -> tuple[Study, Choice, TrainCommand]:
         metavar="FOLDER",
         help="for `places`: pictures that a run of its own trains on as well",
     )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="train runs with TEXT in their name alone, and write what is finished; the other machines train the rest",
+    )
     parser.add_argument("--so-far", action="store_true", help="write what is finished; train nothing")
     known, rest = parser.parse_known_args(arguments)
     for folder in known.measure:
         if not folder.is_dir():
             parser.error(f"--measure {folder}: no such folder")
+    study = STUDIES[known.study]
+    conditions = [*(condition.name for condition in study.conditions()), *(folder.name for folder in known.measure)]
+    if twice := [name for name, times in Counter(conditions).items() if times > 1]:
+        parser.error(f"--measure: two conditions would be called {', '.join(twice)}; give the folder another name")
+    if known.only and known.so_far:
+        parser.error("--only trains and --so-far does not: give one of them")
     command = parse_train(rest)
     folders = tuple(folder.resolve() for folder in known.measure)
     networks = tuple(Network(*model.split("=", 1)) for model in known.models)
-    choice = Choice(networks, tuple(known.data_sets), folders, command.overrides, known.rendered, known.so_far)
+    choice = Choice(
+        networks,
+        tuple(known.data_sets),
+        folders,
+        command.overrides,
+        rendered=known.rendered,
+        so_far=known.so_far,
+        only=tuple(known.only),
+    )
     if command.resume:
         parser.error("--resume: the same study command again goes on by itself")
     if "fold" in command.overrides:
         parser.error("--fold: a study with --folds trains them all")
-    return STUDIES[known.study], choice, command
+    return study, choice, command

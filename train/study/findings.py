@@ -33,11 +33,23 @@ def findings(study: str, runs: Sequence[StudyRun], *, whole: bool = True) -> lis
 
 
 def _best(runs: Sequence[StudyRun]) -> list[Block]:
+    return [Text(_best_of(runs))]
+
+
+def _models(runs: Sequence[StudyRun]) -> list[Block]:
+    """The best network data set by data set, since accuracies on different photos cannot be compared."""
+    by_data: dict[str, list[StudyRun]] = {}
+    for item in runs:
+        by_data.setdefault(item.runs[0].data, []).append(item)
+    return [Text(_best_of(items, f" of {data}")) for data, items in by_data.items()]
+
+
+def _best_of(runs: Sequence[StudyRun], photos: str = "") -> str:
     ranked = sorted(runs, key=lambda item: item.first.accuracy, reverse=True)
     best = ranked[0].first
     level = [item.name for item in ranked[1:] if item.first.interval_high >= best.interval_low]
-    line = f"Best on {next(iter(ranked[0].scores))}: {ranked[0].name}, {best.accuracy:.3f}."
-    return [Text(line + (f" Within its 95 % interval: {'; '.join(level)}." if level else ""))]
+    line = f"Best on {next(iter(ranked[0].scores))}{photos}: {ranked[0].name}, {best.accuracy:.3f}."
+    return line + (f" Within its 95 % interval: {'; '.join(level)}." if level else "")
 
 
 def _folds(runs: Sequence[StudyRun]) -> list[Block]:
@@ -152,5 +164,5 @@ def _loss(runs: Sequence[StudyRun]) -> list[Block]:
 
 
 _FINDINGS: Mapping[str, Findings] = MappingProxyType(
-    {"dark": _dark, "brightness": _light, "rate": _rate, "loss": _loss, "original": _original}
+    {"dark": _dark, "brightness": _light, "rate": _rate, "loss": _loss, "original": _original, "models": _models}
 )

@@ -6,7 +6,7 @@ What was measured is kept in the run directory, so that a study that was stopped
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +17,7 @@ from smartbin.images import LabelledPhoto
 from train.augmentation.lighting import AS_IT_IS, Light
 from train.checkpoint import TrainedRun, read_record
 from train.config import Machine
+from train.datasets.sources import Part
 from train.evaluate import other_photos
 from train.finished_run import FinishedRun
 from train.metrics import Score, pooled, score
@@ -34,7 +35,9 @@ class Condition:
     brightness: BrightnessSettings | None = None
     """Another correction than the run was trained with; None: its own."""
     photos: Path | None = None
-    """A folder of class folders; None: the run's own validation photos."""
+    """A folder of class folders; None: the run's own photos."""
+    part: Part = "val"
+    """Which of its own photos; a run that has none in that part is not measured."""
     source: str = ""
     """Of the run's own photos only those of this source; empty: all."""
     size: int = 0
@@ -77,6 +80,8 @@ class StudyRun:
     """Of each run, in the order of the conditions, which are the same for all."""
     probes: Sequence[SourceProbe] = ()
     """Of each run, if they are on several sources."""
+    folds: Sequence[int] = ()
+    """Number of the fold that each run holds back; empty without folds."""
 
     def score(self, condition: str) -> Score:
         """The figures under the condition of that name, all folds together; `KeyError` if it was not measured."""
@@ -108,7 +113,7 @@ def measure(
 ) -> tuple[list[Measurement], SourceProbe | None]:
     """Score the finished run under each condition, in order, and probe it if it is on several sources.
 
-    What is on record is not measured again.
+    On several sources it is scored on each of them, too. What is on record is not measured again.
     """
     file, finished = run.path / MEASUREMENTS_FILE, FinishedRun(run, machine)
     record = read_record(file, MeasurementsFile) if file.is_file() else MeasurementsFile(measurements=[])
@@ -119,7 +124,8 @@ def measure(
         write_text_atomic(file, content.model_dump_json(indent=1) + "\n")
 
     found: list[Measurement] = []
-    for condition in [*conditions, *_source_conditions(run)]:
+    wanted = [condition for condition in conditions if condition.photos or run.split.listed(condition.part)]
+    for condition in [*wanted, *_source_conditions(run, wanted)]:
         if condition.key not in known:
             measured = _score(finished, condition)
             known[condition.key] = Measurement(condition=condition.name, key=condition.key, score=measured)
@@ -131,16 +137,20 @@ def measure(
     return found, probe
 
 
-def _source_conditions(run: TrainedRun) -> list[Condition]:
-    """For a run on several sources the validation photos of each alone."""
-    names = list(dict.fromkeys(run.split.source_names("val")))
-    return [Condition(f"validation, {name} alone", source=name) for name in names] if len(names) > 1 else []
+def _source_conditions(run: TrainedRun, conditions: Sequence[Condition]) -> list[Condition]:
+    """For a run on several sources the validation photos of each alone, and those for the test if these are asked."""
+    found: list[Condition] = []
+    for whole in [Condition(), *(condition for condition in conditions if condition.part == "test")]:
+        names = list(dict.fromkeys(run.split.source_names(whole.part)))
+        if len(names) > 1:
+            found += [replace(whole, name=f"{whole.name}, {name} alone", source=name) for name in names]
+    return found
 
 
 def _photos(run: TrainedRun, condition: Condition) -> list[LabelledPhoto]:
     if condition.photos is not None:
         return other_photos([str(condition.photos)], condition.photos, run)[0]
-    named = zip(run.photos("val"), run.split.source_names("val"), strict=True)
+    named = zip(run.photos(condition.part), run.split.source_names(condition.part), strict=True)
     return [photo for photo, source in named if condition.source in ("", source)]
 
 

@@ -95,9 +95,10 @@ def study_csv(runs: Sequence[StudyRun]) -> str:
 def _measurements(runs: Sequence[StudyRun]) -> Iterator[tuple[StudyRun, str, TrainedRun, Measurement]]:
     """Everything that was measured, with the number of the fold, or nothing where there are none."""
     for item in runs:
-        for number, (run, measurements) in enumerate(zip(item.runs, item.measurements, strict=True)):
+        folds = [str(fold) for fold in item.folds] or [""]
+        for fold, run, measurements in zip(folds, item.runs, item.measurements, strict=True):
             for measurement in measurements:
-                yield item, str(number) if len(item.runs) > 1 else "", run, measurement
+                yield item, fold, run, measurement
 
 
 def _run_table(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Table:

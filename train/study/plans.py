@@ -56,6 +56,8 @@ class Choice:
     """A folder of rendered pictures to train on."""
     so_far: bool = False
     """Only what is finished."""
+    only: tuple[str, ...] = ()
+    """Train runs with one of these in their name; empty: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,11 @@ def _places(choice: Choice) -> Mapping[str, Settings]:
     return {**_PLACES_RUNS, **rendered}
 
 
+def _final_conditions() -> tuple[Condition, ...]:
+    """For figures to publish: the test photos as well, where there are some."""
+    return Condition(), Condition("test", part="test")
+
+
 _TRAIN_SIZES, _TEST_SIZES = (128, 192), (128, 160, 192, 240)
 _ORIGINAL_RATES = (5.5e-5, 9e-5, 15e-5)
 
@@ -198,11 +205,12 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         study.name: study
         for study in (
-            Study("models", "Which network is best on which data set?", _models),
+            Study("models", "Which network is best on which data set?", _models, conditions=_final_conditions),
             Study(
                 "original",
                 "What does this recipe make of a network that the original one does not, from the same weights?",
                 _original,
+                conditions=_final_conditions,
             ),
             Study(
                 "freeze",
