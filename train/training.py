@@ -165,7 +165,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     with fabric.rank_zero_first(local=True):  # and so does decoding
         store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)
-    _to_device(model, architecture, config, data, store, fabric)
+    _to_device(model, architecture, frozen, config, data, store, fabric)
     anchor, blended, knowledge = _what_is_kept(model, architecture, config, weights, data)
     decay = config.recipe.ema_decay
     ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
@@ -222,7 +222,13 @@ def _load_network(
 
 
 def _to_device(
-    model: nn.Module, architecture: Architecture, config: TrainConfig, data: DataSet, store: PhotoStore, fabric: Fabric
+    model: nn.Module,
+    architecture: Architecture,
+    frozen: Frozen,
+    config: TrainConfig,
+    data: DataSet,
+    store: PhotoStore,
+    fabric: Fabric,
 ) -> None:
     """The network in its place, and its head with the first weights that the recipe wants."""
     if config.machine.channels_last:
@@ -230,7 +236,7 @@ def _to_device(
     model.to(fabric.device)
     if config.recipe.head_start == "probe":
         samples = PhotoSamples(data.train, data.classes, store, DevicePreparation(config.preprocess))
-        probe_head(model, architecture, samples, fabric, worker_count(config.machine))
+        probe_head(model, architecture, frozen, samples, fabric, worker_count(config.machine))
 
 
 def _what_is_kept(

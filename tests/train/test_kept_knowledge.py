@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from smartbin.config import load_settings
@@ -29,8 +30,8 @@ KEPT = ("--head-start", "probe", "--keep", "1", "--pull", "2", "--blend", "0.25"
 
 @pytest.fixture
 def start(train_tiny: Callable[..., Path]) -> str:
-    """Weights that another run has learnt, its three-class head included."""
-    return str(train_tiny(name="start") / "model.safetensors")
+    """Weights that another run has learnt, its three-class head included; its batch norms have settled."""
+    return str(train_tiny("--epochs", "12", "--ema-decay", "0", name="start") / "model.safetensors")
 
 
 def test_probe_tells_apart_what_can_be_told_apart_and_ignores_scales() -> None:
@@ -52,6 +53,23 @@ def test_run_begins_with_the_probe(train_tiny: Callable[..., Path], start: str) 
     loaded = weights_of(train_tiny(*still, name="loaded"))
     assert not torch.allclose(probed["fc.weight"], loaded["fc.weight"], atol=1e-3)
     assert torch.allclose(probed["back.0.weight"], loaded["back.0.weight"], atol=1e-6)
+
+
+def test_probe_that_training_would_not_see_is_left_out(
+    train_tiny: Callable[..., Path], start: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Batch norms that belong to far larger activations: in eval mode the head gets next to nothing."""
+    strange = {name: value.clone() for name, value in weights_of(Path(start).parent).items()}
+    strange["back.1.running_var"] *= 1e6
+    strange["back.1.bias"] *= 0
+    file = tmp_path / "strange.safetensors"
+    save_file(strange, file)
+    flags = ("--weights", str(file), "--epochs", "1", "--head-start", "probe")
+    train_tiny(*flags, name="strange")
+    assert "the head starts small and not as a probe" in capsys.readouterr().out
+    train_tiny(*flags, "--freeze-bn", name="kept")
+    train_tiny("--weights", start, *flags[2:], name="usual")
+    assert "not as a probe" not in capsys.readouterr().out
 
 
 def test_head_inputs_are_recorded_only_while_watched() -> None:

@@ -6,20 +6,26 @@ ImageNet taught it of other places is lost there; from a probe it need not (LP-F
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from smartbin.errors import ConfigError
-from train.console import progress
+from train.console import progress, say
 from train.inference import BATCH, normalise
-from train.loader import PhotoSamples, in_order, load_batches
+from train.loader import PhotoSamples, SampleKey, epoch_batches, in_order, load_batches
 from train.networks.architectures import Architecture
+from train.networks.freezing import Frozen
 
 _ROUNDS = 200
+_CHECKED = 4  # batches
+_WORSE = 2.0  # times the loss of guessing; a probe that fits is below it even where the photos cannot be told apart
 _STRENGTH = 0.3  # weight of the squared norm beside the mean loss: a weak probe is worse at home, but better elsewhere
 
 
@@ -50,12 +56,29 @@ def head_inputs(head: nn.Linear) -> Iterator[list[Tensor]]:
 
 
 def probe_head(
-    model: nn.Module, architecture: Architecture, samples: PhotoSamples, fabric: Fabric, workers: int
+    model: nn.Module, architecture: Architecture, frozen: Frozen, samples: PhotoSamples, fabric: Fabric, workers: int
 ) -> None:
-    """Set the head of `model` to the probe of these photos, each seen once in eval mode."""
+    """Set the head of `model` to the probe of these photos, each seen once in eval mode.
+
+    Where training would see other activations than that, so that the probe were far worse than guessing (batch norms
+    whose statistics are of another size, or of layers that start random), the head stays as it is, which is said.
+    """
     head = head_of(model, architecture)
-    features, labels = _features(model, architecture, samples, fabric, workers)
-    weight, bias = fit_probe(features, labels, head.out_features)
+    read = partial(_features, model, architecture, samples, fabric, workers)
+    model.eval()
+    weight, bias = fit_probe(*read(in_order(len(samples), BATCH)), head.out_features)
+    with _buffers_kept(model):
+        model.train()
+        frozen.rest(model)
+        features, labels = read(_mixed(len(samples)))
+    loss = float(nn.functional.cross_entropy(features @ weight.T + bias, labels))
+    guessing = math.log(head.out_features)
+    if loss > _WORSE * guessing:
+        say(
+            f"note: the head starts small and not as a probe, whose loss would be {loss:.1f} in training (guessing: "
+            f"{guessing:.1f}): the loaded batch norms do not fit these photos; --freeze-bn keeps them as they are"
+        )
+        return
     with torch.no_grad():
         head.weight.copy_(weight)
         head.bias.copy_(bias)
@@ -82,17 +105,39 @@ def fit_probe(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, T
 
 
 def _features(
-    model: nn.Module, architecture: Architecture, samples: PhotoSamples, fabric: Fabric, workers: int
+    model: nn.Module,
+    architecture: Architecture,
+    samples: PhotoSamples,
+    fabric: Fabric,
+    workers: int,
+    batches: list[list[SampleKey]],
 ) -> tuple[Tensor, Tensor]:
-    model.eval()
+    """What the head gets of the samples, [N, F], and their labels [N], on the CPU; the model's mode is the caller's."""
     labels = []
     with (
         head_inputs(head_of(model, architecture)) as seen,
-        progress("fitting the head to the loaded network", len(samples)) as advance,
+        progress("fitting the head to the loaded network", sum(map(len, batches))) as advance,
         torch.no_grad(),
     ):
-        for batch in load_batches(samples, in_order(len(samples), BATCH), workers):
+        for batch in load_batches(samples, batches, workers):
             model(normalise(batch.images.to(fabric.device), architecture))
             labels.append(batch.labels)
             advance(len(batch.labels), "")
     return torch.cat([inputs.float().cpu() for inputs in seen]), torch.cat(labels)
+
+
+def _mixed(count: int) -> list[list[SampleKey]]:
+    """A few batches of all classes, the same for the same number of samples."""
+    places = np.random.default_rng(count).permutation(count)[: _CHECKED * BATCH]
+    return epoch_batches([SampleKey(int(place), int(place)) for place in places], BATCH)
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Batch norms are afterwards as they were."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in model.named_buffers():
+            buffer.copy_(before[name])
