@@ -41,6 +41,7 @@ from smartbin.bundle import (
     Manifest,
     ManifestDraft,
     Parity,
+    Target,
     TrainingRecord,
     write_bundle,
 )
@@ -62,7 +63,7 @@ GOLDEN = 8
 class BytesStep(Protocol):
     """Puts bytes in front of a graph, see `device_graph.add_bytes_input`."""
 
-    def __call__(self, source: Path, target: Path, *, mean: Triple, std: Triple) -> None:
+    def __call__(self, source: Path, target: Path, *, mean: Triple, std: Triple, cast_first: bool) -> None:
         """Read `source`, write `target`."""
 
 
@@ -81,6 +82,7 @@ class ExportOptions:
     out: Path
     name: str
     version: str
+    target: Target = "cpu"
     data: tuple[str, ...] = ()
     limit: int | None = None
     measure: tuple[Path, ...] = ()
@@ -234,7 +236,8 @@ class _Export:
         self.steps.network(network, self.run.preprocess.size, bare)
         if self.options.precision == "fp16":
             to_half(bare, bare)
-        self.steps.bytes_input(bare, whole, mean=self.run.mean, std=self.run.std)
+        tensorrt = self.options.target == "tensorrt"
+        self.steps.bytes_input(bare, whole, mean=self.run.mean, std=self.run.std, cast_first=tensorrt)
         if self.options.precision != "int8":
             return whole, None
         self.report("int8: calibrating on training photos")
@@ -244,6 +247,7 @@ class _Export:
             self._calibration_photos(),
             mean=self.run.mean,
             std=self.run.std,
+            target=self.options.target,
             methods=self.options.methods,
             report=self.report,
         )
@@ -275,6 +279,7 @@ class _Export:
             classes=run.classes,
             architecture=run.architecture,
             precision=self.options.precision,
+            target=self.options.target,
             calibration=quantised.description if quantised else None,
             preprocess=run.preprocess,
             thresholds=RejectThresholds(min_confidence=0, max_energy=0),

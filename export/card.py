@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
 
 from export.validate import Measured, metric
-from smartbin.bundle import ManifestDraft, Metric
+from smartbin.bundle import ManifestDraft, Metric, Target
 from train.networks.origin import FROM
 
 
@@ -43,6 +44,7 @@ WEIGHT_SOURCES = {
 }
 
 
+_TARGETS: Mapping[Target, str] = {"cpu": "CPUs", "tensorrt": "TensorRT"}
 _GARBAGE_LIMITS = (
     "- The validation photos of the published split show some training objects from other sides, which flatters.",
 )
@@ -94,7 +96,7 @@ def _head(facts: CardFacts) -> list[str]:
         f"Says which of {len(draft.classes)} kinds of waste a photo shows: {', '.join(draft.classes)}. Made for a "
         "camera inside a recycling bin, one item at a time.",
         f"{draft.architecture}, {draft.precision}, {draft.preprocess.size} × {draft.preprocess.size} pixels, "
-        f"{facts.size_bytes / 1e6:.1f} MB. Exported {draft.created_utc}.",
+        f"{facts.size_bytes / 1e6:.1f} MB. Exported {draft.created_utc} for {_TARGETS[draft.target]}.",
     ]
 
 

@@ -1,10 +1,10 @@
 """The int8 form of a graph: static Q/DQ, calibrated on training photos through the device preprocessing.
 
-Weights are symmetric int8 per output channel, activations uint8: ONNX Runtime fuses this into integer convolutions on
-x86 and ARM, while symmetric int8 activations leave every ReLU6 outside of them and run no faster than float (measured
-on EfficientNet-Lite0). Several ways to find the activations' ranges are tried; the one whose graph agrees best with the
-float graph on validation photos is taken. The two ends of the graph and the last layer (some thousand weights, and the
-one that decides) stay float32.
+Weights are symmetric int8 per output channel. For CPUs activations are uint8: ONNX Runtime fuses this into integer
+convolutions on x86 and ARM, while symmetric int8 activations leave every ReLU6 outside of them and run no faster than
+float (measured on EfficientNet-Lite0). TensorRT takes symmetric ones alone, see `PLACEMENTS`. Several ways to find the
+activations' ranges are tried; the one whose graph agrees best with the float graph on validation photos is taken. The
+two ends of the graph and the last layer (some thousand weights, and the one that decides) stay float32.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -27,7 +28,8 @@ from export.bias_correction import correct_biases, shift_logits
 from export.device_graph import BYTES_PREFIX
 from export.photo_batches import class_balanced, take_evenly
 from export.straight_bytes import feed_bytes
-from smartbin.bundle import INPUT_NAME
+from export.tensorrt_graph import free_fused_additions
+from smartbin.bundle import INPUT_NAME, Target
 from smartbin.calibration import softmax
 from smartbin.errors import ExportError
 from smartbin.images import LabelledPhoto, read_image
@@ -54,6 +56,39 @@ RANGE_METHODS = (
     RangeMethod("averaged min-max", CalibrationMethod.MinMax, 288, (("CalibMovingAverage", True),)),
     RangeMethod("percentile 99.999", CalibrationMethod.Percentile, 96, (("CalibPercentile", 99.999),)),
     RangeMethod("percentile 99.99", CalibrationMethod.Percentile, 96, (("CalibPercentile", 99.99),)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how a target wants its quantisation."""
+
+    activations: QuantType
+    note: str
+    """For the manifest."""
+    operators: tuple[str, ...] = ()
+    """Whose inputs are quantised; empty: all that ONNX Runtime has integer kernels for."""
+    options: tuple[tuple[str, bool | list[str]], ...] = ()
+
+
+_WEIGHTED = ["Conv", "Gemm", "MatMul", "Add"]
+PLACEMENTS: Mapping[Target, Placement] = MappingProxyType(
+    {
+        "cpu": Placement(QuantType.QUInt8, "uint8 activations", options=(("ActivationSymmetric", False),)),
+        # TensorRT knows no zero points and no int32 biases, rounds weights itself, and fuses an activation and a
+        # residual addition with the convolution before it where nothing is quantised between them.
+        "tensorrt": Placement(
+            QuantType.QInt8,
+            "symmetric int8 activations at the inputs of convolutions and residual additions",
+            operators=tuple(_WEIGHTED),
+            options=(
+                ("ActivationSymmetric", True),
+                ("QuantizeBias", False),
+                ("AddQDQPairToWeight", True),
+                ("OpTypesToExcludeOutputQuantization", _WEIGHTED),
+            ),
+        ),
+    }
 )
 
 
@@ -131,6 +166,7 @@ def quantise(
     *,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
+    target: Target = "cpu",
     methods: Sequence[RangeMethod] = RANGE_METHODS,
     report: Callable[[str], None] = lambda _: None,
 ) -> Quantised:
@@ -149,8 +185,11 @@ def quantise(
     right = run_logits(source, _batched(photos.ranges[:_BIAS_PHOTOS]))
     for number, method in enumerate(methods):
         path = folder / f"int8-{number}.onnx"
-        _quantise_once(corrected, path, method, photos.ranges[: method.photos])
-        feed_bytes(path, mean=mean, std=std)
+        _quantise_once(corrected, path, method, PLACEMENTS[target], photos.ranges[: method.photos])
+        if target == "tensorrt":
+            free_fused_additions(path)
+        else:
+            feed_bytes(path, mean=mean, std=std)
         shift_logits(path, (right - run_logits(path, _batched(photos.ranges[:_BIAS_PHOTOS]))).mean(axis=0))
         trials.append(_judge(method, path, expected, run_logits(path, _batched(photos.judges))))
         report(str(trials[-1]))
@@ -160,8 +199,8 @@ def quantise(
         best,
         tuple(trials),
         f"{best.method.name} on {used} class-balanced training photos, a third of them darkened; int8 weights per "
-        f"channel with bias correction, uint8 activations; best of {len(trials)} methods on {len(photos.judges)} "
-        "validation photos, a third of them darkened",
+        f"channel with bias correction, {PLACEMENTS[target].note}; best of {len(trials)} methods on "
+        f"{len(photos.judges)} validation photos, a third of them darkened",
     )
 
 
@@ -192,10 +231,12 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is no
         return None if batch is None else {INPUT_NAME: batch}
 
 
-def _quantise_once(source: Path, target: Path, method: RangeMethod, images: NDArray[np.uint8]) -> None:
+def _quantise_once(
+    source: Path, target: Path, method: RangeMethod, placement: Placement, images: NDArray[np.uint8]
+) -> None:
     nodes = onnx.load(source, load_external_data=False).graph.node
     last = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul")][-1:]
-    options: dict[str, float | bool] = {"WeightSymmetric": True, "ActivationSymmetric": False, **dict(method.options)}
+    options: dict[str, object] = {"WeightSymmetric": True, **dict(placement.options), **dict(method.options)}
     if method.method != CalibrationMethod.MinMax:
         options["CalibStridedMinMax"] = 1  # works for histograms, too: keeps the activations of one batch in memory
     with _quiet():
@@ -206,7 +247,8 @@ def _quantise_once(source: Path, target: Path, method: RangeMethod, images: NDAr
                 _Reader(images),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                activation_type=QuantType.QUInt8,
+                op_types_to_quantize=list(placement.operators) or None,
+                activation_type=placement.activations,
                 weight_type=QuantType.QInt8,
                 calibrate_method=method.method,
                 nodes_to_exclude=[node.name for node in nodes if node.name.startswith(BYTES_PREFIX)] + last,

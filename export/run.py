@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 if not __package__:  # started as a file: make the repository importable, as an install would be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -24,6 +25,7 @@ from rich.table import Table
 from export.build import GOLDEN, Exported, ExportOptions, export_bundle
 from export.parity import Answers, Precision
 from export.validate import metric
+from smartbin.bundle import Bundle, Target
 from smartbin.errors import ConfigError, run_cli
 from train.checkpoint import TrainedRun, load_run
 from train.networks.feature_distance import USUAL_SHARE
@@ -55,6 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS, default=["int8"], help="one or more (default: int8)"
+    )
+    parser.add_argument(
+        "--target",
+        choices=get_args(Target),
+        default="cpu",
+        help="what the graph is laid out for: cpu (ONNX Runtime; default) or tensorrt (`smartbin engine build` on the "
+        "device makes an engine of it; ONNX Runtime runs it, too, but an int8 one slowly)",
     )
     parser.add_argument(
         "--data",
@@ -123,8 +132,14 @@ def _export(arguments: argparse.Namespace) -> int:
         exported.append(export_bundle(run, options, report=lambda line: console.print(f"  {line}", highlight=False)))
     Console(width=max(_TABLE_WIDTH, console.width)).print(_table(exported))
     for item in exported:
-        print(f"written: {item.bundle.path}\nnext:    smartbin run --bundle {item.bundle.path}")
+        print(f"written: {item.bundle.path}\nnext:    {_next_step(item.bundle)}")
     return 0
+
+
+def _next_step(bundle: Bundle) -> str:
+    if bundle.manifest.target == "tensorrt":
+        return f"on the device: smartbin engine build --bundle {bundle.path}"
+    return f"smartbin run --bundle {bundle.path}"
 
 
 def _options(arguments: argparse.Namespace, run: TrainedRun, precision: Precision, out: Path) -> ExportOptions:
@@ -136,6 +151,7 @@ def _options(arguments: argparse.Namespace, run: TrainedRun, precision: Precisio
         out=out,
         name=arguments.name or re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.architecture}-{run.data}"),
         version=arguments.version or f"{today:%Y.%m.%d}",
+        target=arguments.target,
         data=tuple(arguments.data),
         limit=arguments.limit,
         measure=tuple(arguments.measure),

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from export.device_graph import BYTES_PREFIX
 from export.torch_graph import PIXELS_NAME
 
-_PLANES = f"{BYTES_PREFIX}planes"
+_PLANES = f"{BYTES_PREFIX}transpose"
 
 
 def feed_bytes(path: Path, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> bool:

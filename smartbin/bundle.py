@@ -9,7 +9,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,9 @@ SCHEMA_VERSION: Literal[1] = 1
 MODEL_FILE, MANIFEST_FILE, CARD_FILE = "model.onnx", "manifest.json", "MODEL_CARD.md"
 GOLDEN_FILE, SIGNATURE_FILE = "golden.npz", "signature.bin"  # a bundle may have them
 INPUT_NAME, PROBABILITIES_NAME, ENERGY_NAME = "image", "probabilities", "energy"
+
+Target: TypeAlias = Literal["cpu", "tensorrt"]
+"""What a graph is laid out for; ONNX Runtime runs both, TensorRT its own alone."""
 
 _BUILTIN = Path(__file__).with_name("builtin_bundle")
 _CHUNK_BYTES = 1 << 20
@@ -82,6 +85,7 @@ class ManifestDraft(_Record):
     classes: Annotated[tuple[str, ...], AfterValidator(_checked_classes)]
     architecture: str
     precision: Literal["fp32", "fp16", "int8"]
+    target: Target = Field(default="cpu", description="what the graph is laid out for")
     calibration: str | None = Field(default=None, description="how int8 ranges were found")
     preprocess: PreprocessSpec
     thresholds: RejectThresholds

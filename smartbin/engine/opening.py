@@ -66,6 +66,14 @@ def engine_cache(settings: EngineSettings) -> EngineCache:
 
 
 def _look_around(bundle: Bundle, settings: EngineSettings) -> _Here:
+    if bundle.manifest.target != "tensorrt":
+        raise InferenceError(
+            "TensorRT cannot take this bundle",
+            where=bundle.path,
+            found=f"a graph for {bundle.manifest.target}",
+            expected="one that was exported for TensorRT",
+            fix="export it with smartbin-export RUN --target tensorrt",
+        )
     trt, gpu = load_tensorrt(), CudaGpu.open()
     facts = gpu.facts()
     key = engine_key(bundle, settings.built, facts, trt.__version__, driver_of(facts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from device.cli import main
-from smartbin.bundle import builtin_bundle_path, read_bundle
+from smartbin.bundle import MANIFEST_FILE, builtin_bundle_path, read_bundle
 from smartbin.engine import opening
 from smartbin.engine.cache import PLAN_FILE
 from smartbin.engine.gpu import CudaGpu
@@ -23,10 +24,15 @@ from smartbin.runtime import open_classifier
 from tests.conftest import REPOSITORY
 from tests.engine.fake_tensorrt import ORIN, FakeGpu
 
+BUILTIN = builtin_bundle_path()
+
 
 @pytest.fixture
 def orin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """The machine becomes a Jetson with TensorRT, here and in child processes; called again, with another GPU."""
+    """The machine becomes a Jetson with TensorRT, here and in child processes; called again, with another GPU.
+
+    The built-in bundle is then one that was exported for TensorRT.
+    """
     place = tmp_path / "site"
     place.mkdir()
     (place / "tensorrt.py").write_text("from tests.engine.fake_tensorrt import *\n__version__ = '10.3.0'\n", "ascii")
@@ -34,6 +40,11 @@ def orin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     monkeypatch.syspath_prepend(str(place))
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    ours = tmp_path / "builtin"
+    shutil.copytree(builtin_bundle_path(), ours)
+    manifest = json.loads((ours / MANIFEST_FILE).read_text(encoding="utf-8"))
+    (ours / MANIFEST_FILE).write_text(json.dumps({**manifest, "target": "tensorrt"}), encoding="utf-8")
+    monkeypatch.setattr("smartbin.bundle._BUILTIN", ours)
 
     def become(facts: GpuFacts = ORIN) -> None:
         monkeypatch.setattr(opening.CudaGpu, "open", lambda: FakeGpu(facts))
@@ -73,6 +84,14 @@ def test_engine_is_built_listed_used_and_cleared(
     assert "deleted 1 engines" in capsys.readouterr().out
     assert main(["engine", "list"]) == 0
     assert "no engines yet" in capsys.readouterr().out
+
+
+def test_bundle_for_cpus_has_no_engine(
+    orin: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["engine", "build", "--bundle", str(BUILTIN)]) == 5
+    assert "smartbin-export RUN --target tensorrt" in capsys.readouterr().err
+    assert open_classifier(read_bundle(BUILTIN)).runtime == "onnxruntime-cpu"
 
 
 def test_engine_is_not_used_on_another_gpu_or_with_other_settings(orin: Callable[..., None]) -> None:

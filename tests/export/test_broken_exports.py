@@ -51,8 +51,8 @@ def _training_mode(network: nn.Module, size: int, path: Path) -> None:
     export_network(broken, size, path)
 
 
-def _wrong_mean(source: Path, target: Path, *, mean: object, std: tuple[float, float, float]) -> None:
-    add_bytes_input(source, target, mean=(0.0, 0.0, 0.0), std=std)
+def _wrong_mean(source: Path, target: Path, *, mean: object, std: tuple[float, float, float], cast_first: bool) -> None:
+    add_bytes_input(source, target, mean=(0.0, 0.0, 0.0), std=std, cast_first=cast_first)
 
 
 def _missing_softmax(source: Path, target: Path, *, temperature: float, notes: Mapping[str, str]) -> None:

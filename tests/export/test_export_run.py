@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import numpy_helper
 
 from export.card import weights_source
 from export.half_precision import to_half
@@ -35,6 +36,13 @@ def exported(tiny_run_path: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     arguments = [str(tiny_run_path), "--precision", "fp32", "fp16", "int8", "--out", str(folder / "bundles")]
     assert main([*arguments, "--measure", str(folder / "elsewhere"), "--name", "tiny", "--version", "1.2"]) == 0
     return folder / "bundles"
+
+
+@pytest.fixture(scope="module")
+def for_tensorrt(tiny_run_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tensorrt")
+    assert main([str(tiny_run_path), "--precision", *PRECISIONS, "--target", "tensorrt", "--out", str(out)]) == 0
+    return out
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -91,6 +99,31 @@ def test_the_graph_is_one_clean_file_with_bytes_in(exported: Path, precision: st
     text = bundle.model_path.read_bytes()
     assert str(REPOSITORY).encode() not in text
     assert b"site-packages" not in text
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_bundle_for_tensorrt_holds_to_what_tensorrt_takes(for_tensorrt: Path, precision: str) -> None:
+    """Bytes that a cast reads; of quantisation signed bytes alone, no zero points, and biases as they are."""
+    bundle = read_bundle(for_tensorrt / precision)
+    assert bundle.manifest.target == "tensorrt"
+    assert "for TensorRT" in (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    graph = onnx.load(bundle.model_path).graph
+    assert [node.op_type for node in graph.node if "image" in node.input] == ["Cast"]
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    rounding = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert bool(rounding) == (precision == "int8")
+    for node in rounding:
+        zero = constants[node.input[2]]
+        assert zero.dtype == np.int8
+        assert not zero.any()
+    for node in graph.node:
+        if node.op_type == "Conv" and precision == "int8":
+            pixels, weights = (makers[makers[name].input[0]] for name in node.input[:2])
+            assert (pixels.op_type, weights.op_type) == ("QuantizeLinear", "QuantizeLinear")
+            assert constants[weights.input[0]].dtype == np.float32
+            assert constants[node.input[2]].dtype == np.float32
+            assert next(user.op_type for user in graph.node if node.output[0] in user.input) == "Clip"
 
 
 def test_half_precision_is_the_network_s_and_not_its_ends(exported: Path) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
+from torch import Tensor, nn
 
 from export.bias_correction import correct_biases, rounding_error, shift_logits
 from export.device_graph import add_bytes_input
@@ -100,6 +102,37 @@ def test_the_last_layer_and_both_ends_stay_float(float_graph: Path, tiny_run: Tr
     weights = {item.name: item for item in model.graph.initializer}
     classifier = next(node for node in model.graph.node if node.op_type == "Gemm")
     assert weights[classifier.input[1]].data_type == onnx.TensorProto.FLOAT
+
+
+class _Residual(nn.Module):
+    """A residual block with a shortcut as it is, and one with a convolution in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = (nn.Conv2d(inputs, 8, 3, padding=1) for inputs in (3, 8, 8))
+        self.shortcut = nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = self.stem(pixels).relu()
+        features = (self.first(features) + features).relu()
+        features = (self.second(features) + self.shortcut(features)).relu()
+        return self.head(features.mean((2, 3)))
+
+
+def test_residual_additions_are_fused_with_one_convolution(tiny_run: TrainedRun, tmp_path: Path) -> None:
+    """For TensorRT one branch comes from a convolution as it is, and the other rounded; the answers stay."""
+    torch.manual_seed(0)
+    bare, whole = tmp_path / "network.onnx", tmp_path / "float.onnx"
+    export_network(_Residual(), SPEC.size, bare)
+    add_bytes_input(bare, whole, mean=MEAN, std=STD, cast_first=True)
+    photos = calibration(tiny_run, 12, 6)
+    found = quantise(whole, tmp_path, photos, mean=MEAN, std=STD, target="tensorrt", methods=RANGE_METHODS[:1])
+    graph = onnx.load(found.best.path).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    additions = [node for node in graph.node if node.op_type == "Add"]
+    assert [sorted(makers[name] for name in node.input) for node in additions] == [["Conv", "DequantizeLinear"]] * 2
+    assert found.best.mean_difference < 0.02
 
 
 @given(scale=st.floats(0.01, 100), seed=st.integers(0, 1000))
