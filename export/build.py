@@ -127,14 +127,14 @@ def export_bundle(
 
     Raises `ExportError` if a gate refuses, and whatever is wrong with the run or the photos; nothing is written then.
     """
-    _check_place(options.out, options.force)
+    check_place(options.out, options.force)
     validation = PhotoSet("validation", take_evenly(run.photos("val", options.data), options.limit))
     extra = [open_class_folders(folder, run.classes) for folder in options.measure]
     with tempfile.TemporaryDirectory(prefix="smartbin-export-") as scratch:
         return _Export(run, options, steps or ExportSteps(), report, Path(scratch), validation).finish(extra)
 
 
-def _check_place(out: Path, force: bool) -> None:
+def check_place(out: Path, force: bool) -> None:
     """`ExportError`, before any work, if the bundle could not be written to this folder in the end."""
     if not out.exists() or not any(out.iterdir()):
         return
