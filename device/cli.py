@@ -53,7 +53,12 @@ def build_parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what this machine has and what to do about what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
     doctor.add_argument("--engine", action="store_true", help="also build and try the TensorRT engine of the bundle")
-    doctor.add_argument("--bundle", type=Path, metavar="DIR", help="bundle for --engine (default: the built-in one)")
+    doctor.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="DIR",
+        help="bundle for --engine, exported for TensorRT (default: the installed one)",
+    )
     doctor.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, for --engine")
     return parser
 
@@ -181,7 +186,9 @@ def _add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     engine = commands.add_parser("engine", help="build this device's TensorRT engine of a bundle; list, clear them")
     actions = engine.add_subparsers(dest="action", metavar="ACTION", required=True)
     build = actions.add_parser("build", help="build it, if it is not there (minutes, once for a bundle and device)")
-    build.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the built-in one)")
+    build.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="bundle that was exported for TensorRT (default: the installed one)"
+    )
     build.add_argument("--max-batch", type=int, metavar="N", help="images at once, at most")
     build.add_argument("--workspace-mb", type=int, metavar="MB", help="most memory that a layer may use")
     build.add_argument("--dla-core", type=int, metavar="N", help="run on this deep learning accelerator where it can")
