@@ -14,7 +14,7 @@ from benchmarks.report import Cell, Table
 from smartbin.brightness import correct
 from smartbin.images import BgrImage, list_images, read_image
 from smartbin.lowlight import dim
-from smartbin.preprocess import PreprocessSpec, centre_crop, resize_square, to_input
+from smartbin.preprocess import PreprocessSpec, centre_crop, resize_square, shrink_frame, to_input
 
 FRAME_WIDTH, FRAME_HEIGHT = 1280, 720
 
@@ -30,7 +30,7 @@ def run_preprocess(photos: Path | None, *, size: int, laps: int) -> Table:
     candidates: dict[str, Callable[[], object]] = {
         whole: lambda: to_input(frame, spec),
         f"{whole}, dark frame": lambda: to_input(dark, spec),
-        "stage: crop, resize": lambda: resize_square(centre_crop(frame, spec.max_aspect, spec.crop), size),
+        "stage: crop, resize": lambda: shrink_frame(centre_crop(frame, spec.max_aspect, spec.crop), size),
         "stage: brightness, in band": lambda: correct(small, spec.brightness),
         "stage: brightness, dark": lambda: correct(small_dark, spec.brightness),
         "stage: BGR to RGB": lambda: cv2.cvtColor(small, cv2.COLOR_BGR2RGB),

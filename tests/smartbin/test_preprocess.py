@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartbin.errors import ImageError
-from smartbin.preprocess import PreprocessSpec, centre_crop, stack_inputs, to_input
+from smartbin.preprocess import PreprocessSpec, centre_crop, resize_square, shrink_frame, stack_inputs, to_input
 from tests.conftest import draw_photo
 
 
@@ -42,6 +43,14 @@ def test_shrinking_averages_so_that_fine_texture_does_not_alias() -> None:
     small = to_input(stripes, PreprocessSpec(size=64)).image
     assert small.min() > 100
     assert small.max() < 160
+
+
+@pytest.mark.parametrize(("height", "width"), [(720, 960), (1080, 1440), (600, 600), (500, 400), (2160, 3840)])
+def test_camera_frames_are_shrunk_as_in_one_step(height: int, width: int) -> None:
+    frame = np.asarray(cv2.resize(draw_photo(3, 120, 160), (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    quick, exact = (way(frame, 224).astype(float) for way in (shrink_frame, resize_square))
+    assert np.abs(quick - exact).mean() < 0.5
+    assert np.abs(quick.mean(axis=(0, 1)) - exact.mean(axis=(0, 1))).max() < 0.1
 
 
 def test_enlarging_works() -> None:
