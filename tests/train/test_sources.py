@@ -18,7 +18,7 @@ from train.checkpoint import load_run
 from train.config import TrainConfig, resolve
 from train.datasets import sources
 from train.datasets.photos import DataSet, open_data
-from train.datasets.sources import PARTS, published_names
+from train.datasets.sources import PARTS, open_known, published_names
 from train.datasets.split_record import SPLIT_FILE
 from train.run import main
 
@@ -159,6 +159,35 @@ def test_folder_inside_another_set(root: Path) -> None:
         opened(root, "recycle", str(root))
     with pytest.raises(DataError, match="there twice"):
         opened(root, "recycle", "recycle-small")
+
+
+def test_a_folder_of_data_sets_is_no_data_set(root: Path) -> None:
+    with pytest.raises(DataError, match="these folders hold folders of photos, not photos") as refused:
+        opened(root, str(root))
+    assert (
+        refused.value.fix
+        == f"name a data set that is in it: --data garbage or recycle or combined, with --data-root {root}"
+    )
+    assert str(refused.value.found).startswith("garbage: cardboard, glass, metal")
+    (root / "recycle").rename(root / "trashnet")
+    (root / "garbage").rename(root / "photos")
+    with pytest.raises(DataError, match=f"--data garbage, with --data-root {root}"):
+        open_known([str(root)], root, GARBAGE_CLASSES)
+
+
+def test_folders_inside_class_folders(tmp_path: Path, photo_folder: Callable[..., Path]) -> None:
+    """Sessions below a class are read where the folder above is known to be a class; parts above classes are not."""
+    photo_folder({"monday": 10, "tuesday": 10}, name="days/glass")
+    data = photo_folder({"monday": 10}, name="days/metal").parent
+    assert opened(tmp_path, str(data), classes="any").counts("train") == {"glass": 14, "metal": 6}
+    photo_folder({"can": 10, "cup": 10}, name="parts/train")
+    parts = photo_folder({"can": 10, "cup": 10}, name="parts/val").parent
+    with pytest.raises(DataError, match="folders of photos") as refused:
+        opened(tmp_path, str(parts))
+    assert refused.value.found == "train: can, cup; val: can, cup"
+    assert opened(tmp_path, str(parts / "train")).classes == ("can", "cup")
+    assert f"such as {parts / 'train'}; or say that these are classes: --classes train,val" in str(refused.value)
+    assert opened(tmp_path, str(parts), classes="train,val").classes == ("train", "val")
 
 
 def test_recycle_with_other_names_is_not_split_as_published(root: Path, tmp_path: Path) -> None:

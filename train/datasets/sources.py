@@ -17,7 +17,8 @@ from typing import Literal, TypeAlias
 
 from smartbin.classes import GARBAGE_CLASSES, RECYCLE_TO_GARBAGE, check_classes
 from smartbin.errors import DataError
-from smartbin.images import LabelledPhoto, list_images
+from smartbin.images import IMAGE_SUFFIXES, LabelledPhoto, list_images
+from train.datasets.root import FETCHED
 
 Part: TypeAlias = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -81,13 +82,14 @@ def open_sources(data: Sequence[str], data_root: Path, classes: str = "auto") ->
     """Find the sets that `data` names and list their photos; returns them and the classes in their order.
 
     The folders of the recycle data set become classes of the garbage data set as soon as another set is beside it.
-    `classes` is as in `TrainConfig`. Raises `DataError` for a set that is absent, given twice, or has other folders.
+    `classes` is as in `TrainConfig`. Raises `DataError` for a set that is absent, given twice, or has other folders,
+    and for a folder of data sets.
     """
     places = [place for item in data for place in _places(item, data_root)]
     if not places:
         raise DataError("no data set is named", expected=f"{', '.join(NAMED_SETS)}, or a folder")
     _check_apart(places)
-    labels = [_labels(place.root, mapped=len(places) > 1) for place in places]
+    labels = [_labels(place.root, _names_in(classes), mapped=len(places) > 1) for place in places]
     chosen = _chosen_classes(places, labels, classes)
     found: list[Found] = []
     for place, mapping in zip(places, labels, strict=True):
@@ -107,7 +109,7 @@ def open_known(data: Sequence[str], data_root: Path, known: Sequence[str], besid
     _check_apart([*(_Place(one.asked, one.source.root) for one in beside), *places])
     found: list[Found] = []
     for place in places:
-        folders = _labels(place.root, mapped=False)
+        folders = _labels(place.root, known, mapped=False)
         labels = {name: name if name in known else RECYCLE_TO_GARBAGE.get(name, name) for name in folders}
         if unknown := [folder for folder, label in labels.items() if label not in known]:
             raise DataError(
@@ -207,12 +209,46 @@ def _check_apart(places: Sequence[_Place]) -> None:
                 )
 
 
-def _labels(root: Path, *, mapped: bool) -> dict[str, str]:
-    """Class of each folder; `mapped`: the recycle data set's folders as classes of the garbage data set."""
+def _labels(root: Path, known: Sequence[str], *, mapped: bool) -> dict[str, str]:
+    """Class of each folder; `mapped`: the recycle data set's folders as classes of the garbage data set.
+
+    A folder whose name is neither one of `known` nor a class of these sets is one only if photos lie right in it.
+    """
     folders = class_folders(root)
     if not folders:
         raise DataError("no class folders here", where=root, expected="one folder of photos per class")
+    sure = {*known, *GARBAGE_CLASSES, *RECYCLE_TO_GARBAGE}
+    if outer := [name for name in folders if name not in sure and _holds_folders_of_photos(root / name)]:
+        raise DataError(
+            "these folders hold folders of photos, not photos",
+            where=root,
+            found="; ".join(f"{name}: {', '.join(class_folders(root / name))}" for name in outer),
+            expected="photos right in each class folder",
+            fix=_instead_of(root, outer),
+        )
     return {folder: RECYCLE_TO_GARBAGE.get(folder, folder) if mapped else folder for folder in folders}
+
+
+def _holds_folders_of_photos(folder: Path) -> bool:
+    direct = any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+    return not direct and bool(list_images(folder))
+
+
+def _instead_of(root: Path, outer: Sequence[str]) -> str:
+    """What to write instead of `root`, where the folders `outer` hold folders of photos."""
+    sets = [name for name in FETCHED if (found := find_named(name, root)) and found != root]
+    if sets:
+        names = [*sets, *(["combined"] if len(sets) > 1 else [])]
+        return f"name a data set that is in it: --data {' or '.join(names)}, with --data-root {root}"
+    as_classes = f"--classes {','.join(class_folders(root))}"
+    return (
+        f"give the folder of the class folders, such as {root / outer[0]}; or say that these are classes: {as_classes}"
+    )
+
+
+def _names_in(classes: str) -> list[str]:
+    """The names that `--classes` gives, if it gives any."""
+    return [] if classes in ("auto", "any") else [name.strip() for name in classes.split(",")]
 
 
 def _chosen_classes(places: Sequence[_Place], labels: Sequence[Mapping[str, str]], wanted: str) -> tuple[str, ...]:
@@ -222,7 +258,7 @@ def _chosen_classes(places: Sequence[_Place], labels: Sequence[Mapping[str, str]
     if wanted == "any" or (wanted == "auto" and not found & set(GARBAGE_CLASSES)):
         first = [] if len(places) == 1 else [name for name in GARBAGE_CLASSES if name in found]
         return check_classes([*first, *sorted(found - set(first))])
-    names = GARBAGE_CLASSES if wanted == "auto" else check_classes([name.strip() for name in wanted.split(",")])
+    names = GARBAGE_CLASSES if wanted == "auto" else check_classes(_names_in(wanted))
     for place, mapping in zip(places, labels, strict=True):
         if unknown := sorted(folder for folder, label in mapping.items() if label not in names):
             raise DataError(
