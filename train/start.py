@@ -61,12 +61,15 @@ def _resumed(command: TrainCommand) -> tuple[TrainConfig, Path]:
     file = path / CONFIG_FILE
     if not file.is_file():
         raise CheckpointError("nothing to resume here", where=path, expected=f"a run directory with {CONFIG_FILE}")
-    if fixed := [key for key in command.overrides if not key.startswith(_CHANGEABLE)]:
+    fixed = [key for key in command.overrides if not key.startswith(_CHANGEABLE)]
+    if command.config:
+        fixed.append(f"--config {command.config}")
+    if fixed:
         raise ConfigError(
             "a resumed run keeps its settings",
             where="the command line",
             found=", ".join(fixed),
-            expected="no setting besides data, data_root, teacher, blend and those of the machine",
+            expected="no setting besides data, data_root, extra, teacher, blend and those of the machine",
             fix="start a new run with --out",
         )
     return load_settings(TrainConfig, file, command.overrides), path

@@ -143,6 +143,9 @@ def test_resume_refuses_other_settings_and_photos(
     path = train_tiny()
     assert main(["--resume", str(path), "--epochs", "9"]) == 2
     assert "a resumed run keeps its settings" in capsys.readouterr().err
+    (tmp_path / "more.toml").write_text("epochs = 9\n")
+    assert main(["--resume", str(path), "--config", str(tmp_path / "more.toml")]) == 2
+    assert f"found: --config {tmp_path / 'more.toml'}" in capsys.readouterr().err
     (photos / "can" / "can1.jpg").write_bytes((photos / "can" / "can2.jpg").read_bytes())
     assert main(["--resume", str(path)]) == 1
     assert "the photos have changed" in capsys.readouterr().err
