@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,7 +53,8 @@ class TrainConfig(SmartbinSettings):
     """Where the named data sets are: a folder that holds `garbage` and `recycle`, or the garbage data set's own; also
     the environment variable SMARTBIN_DATA."""
     extra: Annotated[tuple[str, ...], NoDecode] = ()
-    """Folders of class folders to train on as well, such as rendered pictures; never validated or tested on."""
+    """Named data sets or folders of class folders to train on as well, such as rendered pictures; never validated or
+    tested on."""
     classes: str = "auto"
     """auto: the garbage data set's six where a folder has one of these names, else the folder's own; any: whatever
     folders there are; or names with commas. A folder that is not among them is an error."""
@@ -192,8 +194,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
     """The configuration with `smoke` spelled out and absolute paths, so that it means the same anywhere."""
     paths = {
         "group_weights": _whole_path(config.group_weights),
-        "data": tuple(item if item in NAMED_SETS else str(Path(item).resolve()) for item in config.data),
-        "extra": tuple(str(Path(folder).resolve()) for folder in config.extra),
+        "data": _whole_places(config.data),
+        "extra": _whole_places(config.extra),
         "teacher": tuple(str(Path(run).resolve()) for run in config.teacher),
         "data_root": config.data_root.resolve(),
         "weights": _whole_path(config.weights),
@@ -210,6 +212,10 @@ def resolve(config: TrainConfig) -> TrainConfig:
     }
     recipe = config.recipe.model_copy(update={"batch": min(config.recipe.batch, 8)})
     return config.model_copy(update={**tiny, "recipe": recipe})
+
+
+def _whole_places(data: Sequence[str]) -> tuple[str, ...]:
+    return tuple(item if item in NAMED_SETS else str(Path(item).resolve()) for item in data)
 
 
 def _whole_path(weights: str) -> str:

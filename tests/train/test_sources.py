@@ -310,6 +310,15 @@ def test_extra_pictures_are_trained_on_alone(root: Path, photo_folder: Callable[
     assert not [photo for one in folds for photo in one.val if one.source_of(photo) == "rendered"]
 
 
+def test_a_named_set_may_be_extra(root: Path) -> None:
+    plain = opened(root, "garbage")
+    asked = TrainConfig.model_validate({"data": "garbage", "data_root": root, "extra": "recycle"})
+    more = open_data(resolve(asked))
+    assert (more.val, more.test) == (plain.val, plain.test)
+    added = more.train[len(plain.train) :]
+    assert (len(added), {photo.label for photo in added}) == (65, set(RECYCLE_TO_GARBAGE.values()))
+
+
 def test_extra_pictures_must_be_apart_and_of_the_classes(root: Path, photo_folder: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="the same photos would be there twice"):
         opened(root, "garbage", extra=str(root / "garbage"))

@@ -177,7 +177,7 @@ def _places(item: str, data_root: Path) -> list[_Place]:
                 "no data set here",
                 where=root.resolve(),
                 expected=f"a folder with one folder of photos per class, or one of {', '.join(NAMED_SETS)}",
-                fix="check --data",
+                fix="check the name or the path",
             )
         return [_Place("", root.resolve())]
     places = []
