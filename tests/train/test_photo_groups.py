@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 from sklearn.cluster import AgglomerativeClustering
 
 from smartbin.errors import WeightsError
@@ -20,6 +22,7 @@ from train.datasets.descriptors import SeeingNetwork
 from train.datasets.photo_groups import PhotoGroups, cluster, find_groups
 from train.datasets.photo_matches import matching_pairs, neighbour_pairs
 from train.datasets.sources import open_sources
+from train.networks.architectures import architecture_of
 from train.run import main
 
 
@@ -65,6 +68,22 @@ def test_groups_are_computed_once(config: TrainConfig, monkeypatch: pytest.Monke
     again = find_groups(photos, config)
     assert again.numbers[photos[0].path] == again.numbers[photos[-1].path]
     assert again.numbers[photos[0].path] != again.numbers[photos[1].path]
+
+
+def test_other_weights_of_the_same_name_group_anew(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, file = photos_of(config), tmp_path / "weights.safetensors"
+    config = config.model_copy(update={"group_weights": str(file)})
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_file(architecture_of(NAME).build(2, 0.0, 0.0).state_dict(), file)
+        find_groups(photos, config)
+    cache = tmp_path / "cache"
+    assert main(["cache", "--cache-dir", str(cache)]) == 0
+    assert "which photos show one object, for 2 sets of photos" in capsys.readouterr().out
+    assert main(["cache", "clear", "--cache-dir", str(cache)]) == 0
+    assert not (cache / "groups").exists()
 
 
 def test_cache_that_cannot_be_written_is_said(

@@ -1,4 +1,4 @@
-"""`train/run.py cache`: what the cache of decoded photos and frozen fronts holds; `cache clear` empties it."""
+"""`train/run.py cache`: what the cache of photos, frozen fronts and groups holds; `cache clear` empties it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from train.cache.photo_cache import PhotoCache, clear, default_cache_folder
+from train.cache.photo_cache import GROUPS_FOLDER, PhotoCache, clear, default_cache_folder
 from train.console import say
 from train.networks.front_cache import FrontCache
 
@@ -15,7 +15,7 @@ def cache_command(arguments: list[str]) -> int:
     """Run `cache [clear] [--cache-dir FOLDER]`; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="train/run.py cache",
-        description="List the decoded photos and frozen fronts that are kept, or remove them all.",
+        description="List the decoded photos, frozen fronts and groups of photos that are kept, or remove them all.",
     )
     parser.add_argument("action", choices=("list", "clear"), nargs="?", default="list", help="default: list")
     parser.add_argument("--cache-dir", type=Path, help="the folder, if it is not the usual one")
@@ -29,6 +29,8 @@ def cache_command(arguments: list[str]) -> int:
         say(f"{cache.folder}: {len(stored)} maps of {cache.what}, {sum(item.bytes for item in stored) / 1e9:.2f} GB")
         for item in stored:
             say(f"  {item.path.name}  {item.bytes / 1e9:8.2f} GB  last used {_day(item.used_s)}")
+    groupings = list((folder / GROUPS_FOLDER).glob("*.json"))
+    say(f"{folder / GROUPS_FOLDER}: which photos show one object, for {len(groupings)} sets of photos")
     return 0
 
 

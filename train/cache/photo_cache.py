@@ -4,6 +4,7 @@
     CACHE/maps/KEY.lock  held while it is built
     CACHE/index/       which files have not changed (`train/cache/photo_index.py`)
     CACHE/fronts/      what frozen fronts made of photos (`train/networks/front_cache.py`)
+    CACHE/groups/      which photos show one object (`train/datasets/photo_groups.py`)
 
 Everything in it can be deleted at any time: `python train/run.py cache clear`, or by hand.
 """
@@ -21,7 +22,9 @@ from smartbin.images import BgrImage
 from train.cache.folder import CacheFolder, CacheUnusableError, default_cache_folder
 from train.cache.photo_map import CODEC, MAP_FILE, DamagedMap, MapWriter, PhotoMap
 
-__all__ = ["CacheUnusableError", "PhotoCache", "clear", "default_cache_folder", "map_key"]
+__all__ = ["GROUPS_FOLDER", "CacheUnusableError", "PhotoCache", "clear", "default_cache_folder", "map_key"]
+
+GROUPS_FOLDER = "groups"
 
 
 def map_key(digests: Iterable[str], side: int) -> str:
@@ -82,7 +85,7 @@ class PhotoCache(CacheFolder):
 def clear(folder: Path) -> int:
     """Remove all that the cache in `folder` holds; returns the bytes. Running processes keep what they opened."""
     freed = 0
-    for part in (folder / "maps", folder / "fronts", folder / "index"):
+    for part in (folder / "maps", folder / "fronts", folder / "index", folder / GROUPS_FOLDER):
         freed += sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
         shutil.rmtree(part, ignore_errors=True)
     return freed

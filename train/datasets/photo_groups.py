@@ -26,8 +26,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from smartbin.atomic import write_text_atomic
+from smartbin.bundle import sha256_file
 from smartbin.images import LabelledPhoto
-from train.cache.photo_cache import default_cache_folder
+from train.cache.photo_cache import GROUPS_FOLDER, default_cache_folder
 from train.cache.reading import PhotoStore, open_photos
 from train.config import TrainConfig
 from train.console import say
@@ -147,10 +148,11 @@ def _chains(clusters: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 def _cache_file(digests: Sequence[str], config: TrainConfig) -> Path:
     folder = config.machine.cache_dir or default_cache_folder()
-    weights = Path(config.group_weights).name
+    file = Path(config.group_weights)
+    weights = sha256_file(file) if file.is_file() else config.group_weights
     settings = f"{_VERSION} {NETWORK.architecture} {weights} {CLOSE}"
     key = hashlib.sha256("\n".join([settings, *sorted(set(digests))]).encode()).hexdigest()[:32]
-    return folder / "groups" / f"{key}.json"
+    return folder / GROUPS_FOLDER / f"{key}.json"
 
 
 def _read(file: Path) -> dict[str, int] | None:
