@@ -19,8 +19,9 @@ BgrImage: TypeAlias = NDArray[np.uint8]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_PNG_START, _PNG_END = b"\x89PNG", b"IEND"
-_TAIL_BYTES = 4096  # cameras append metadata after the end marker
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""What ends a JPEG or begins a segment that says its length: neither a byte of the picture nor a restart marker."""
+_PNG_START, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,20 @@ def decode_image(data: bytes, *, where: object = None) -> BgrImage:
 
 
 def _is_truncated(data: bytes) -> bool:
-    tail = data[-_TAIL_BYTES:]
+    """Whether the end is missing. It need not come last: cameras append metadata, small pictures, even films."""
     if data.startswith(_JPEG_START):
-        return _JPEG_END not in tail
-    return data.startswith(_PNG_START) and _PNG_END not in tail
+        return not _reaches_jpeg_end(data)
+    return data.startswith(_PNG_START) and _PNG_END not in data
+
+
+def _reaches_jpeg_end(data: bytes) -> bool:
+    """Go from segment to segment (ITU-T T.81, annex B): a preview inside one of them has an end marker of its own."""
+    position = len(_JPEG_START)
+    while marker := _JPEG_MARKER.search(data, position):
+        if marker[0] == _JPEG_END:
+            return True
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return False
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -45,8 +45,29 @@ def test_missing_photo(tmp_path: Path) -> None:
         read_image(tmp_path / "absent.jpg")
 
 
-def test_metadata_after_the_end_of_a_jpeg_is_no_truncation() -> None:
-    assert decode_image(bytes(cv2.imencode(".jpg", draw_photo(3))[1]) + b"\0" * 100).shape == (48, 64, 3)
+def with_preview(jpeg: bytes) -> bytes:
+    """The JPEG with a whole small JPEG in its metadata, as cameras write it."""
+    preview = bytes(cv2.imencode(".jpg", draw_photo(4)[::4, ::4])[1])
+    return jpeg[:2] + b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview + jpeg[2:]
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 100, b"\0" * 100_000, b"\xff\xd8 a film"], ids=["short", "long", "pictures"])
+@pytest.mark.parametrize("flags", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]])
+def test_what_follows_the_end_of_a_photo_is_no_truncation(tail: bytes, flags: list[int]) -> None:
+    jpeg = with_preview(bytes(cv2.imencode(".jpg", draw_photo(3), flags)[1]))
+    png = bytes(cv2.imencode(".png", draw_photo(3))[1])
+    for photo in (jpeg, png):
+        np.testing.assert_array_equal(decode_image(photo + tail), decode_image(photo))
+
+
+@pytest.mark.parametrize("flags", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]])
+def test_cut_jpeg_is_truncated_whatever_its_metadata_hold(flags: list[int]) -> None:
+    photo = with_preview(bytes(cv2.imencode(".jpg", draw_photo(3), flags)[1]))
+    for length in range(20, len(photo) - 1, 7):
+        with pytest.raises(ImageError, match="truncated"):
+            decode_image(photo[:length])
+        with pytest.raises(ImageError, match="truncated"):
+            decode_image(photo[:length] + b"\0" * 5000)
 
 
 def test_lists_photos_in_natural_order_and_nothing_else(tmp_path: Path) -> None:
