@@ -27,9 +27,11 @@ from tests.train.fetching import (
     recycle_tar,
     trashnet_zip,
 )
+from tests.train.sets import write_garbage
 from train.config import TrainConfig
 from train.datasets import root as data_root
 from train.datasets.photos import open_data
+from train.datasets.sources import open_sources
 from train.fetching.fetched_set import FetchRecord, read_record
 from train.fetching.place import locked_root
 from train.fetching.registry import FILE, data_sets, read_registry
@@ -59,7 +61,7 @@ def test_garbage_from_a_zip(fetch: Fetch, site: Site, data: Path) -> None:
     assert record["archive_bytes"] == len(archive)
     assert record["archive_sha256"] == hashlib.sha256(archive).hexdigest()
     assert record["place"] == f"{site.address}/dataset-resized.zip"
-    assert "12 photos" in printed
+    assert "partial, 12 of 2,527 photos" in printed
     assert "cardboard 2 (403)" in printed
     assert f"sha256 {record['archive_sha256']}" in printed
     assert f"--sha256 {record['archive_sha256']}" in printed
@@ -80,11 +82,11 @@ def test_fetched_recycle_keeps_its_own_test_part(fetch: Fetch, site: Site, data:
     assert sorted(photo.path.name for photo in found.test) == [f"test-{number:05d}.png" for number in range(1, 16)]
 
 
-def test_complete_set_is_not_fetched_again(fetch: Fetch, site: Site, data: Path) -> None:
+def test_set_that_is_here_is_not_fetched_again(fetch: Fetch, site: Site, data: Path) -> None:
     url = site.put("a.zip", trashnet_zip())
     fetch("garbage", "--url", url)
     before = files_below(data)
-    assert "complete and unchanged: 12 photos" in fetch("garbage", "--url", url)
+    assert "unchanged since it was fetched: partial, 12 of 2,527 photos" in fetch("garbage", "--url", url)
     assert len(site.requests) == 1
     assert files_below(data) == before
     error = fetch("garbage", "--sha256", "0" * 64, code=1)
@@ -328,7 +330,7 @@ def test_killed_fetch_is_continued(
     assert done.returncode == -9
     if force:
         assert not (data / "garbage").exists()
-        assert "6 photos" in fetch("garbage")  # the old one is back
+        assert "6 of 2,527 photos" in fetch("garbage")  # the old one is back
         fetch("garbage", "--url", url, "--force")
     else:
         fetch("garbage", "--url", url)
@@ -346,8 +348,9 @@ def test_list_says_what_is_here(fetch: Fetch, site: Site, data: Path, capsys: py
         assert main(["data", "list", "--to", str(data)]) == 0
         return capsys.readouterr().out
 
-    assert "garbage        here: 12 photos from url, fetched 20" in listed()
-    assert f"recycle        a folder that was not fetched ({data / 'recycle'})" in listed()
+    assert "garbage        here: partial, 12 of 2,527 photos from url, fetched 20" in listed()
+    assert "recycle        here: partial, 0 of 11,500 photos, no boxes, no glass_bottles" in listed()
+    assert f"not fetched by smartbin ({data / 'recycle'})" in listed()
     assert "combined       made of garbage and recycle" in listed()
     (data / "garbage" / "glass" / "glass1.jpg").unlink()
     shutil.rmtree(data / "recycle")
@@ -391,20 +394,27 @@ def test_wrong_command_line(flags: tuple[str, ...], expected: str, capsys: pytes
     assert expected in capsys.readouterr().err
 
 
-def test_where_training_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_list_and_fetch_have_one_data_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("SMARTBIN_DATA", raising=False)
     monkeypatch.setattr(data_root, "_REPOSITORY", tmp_path / "checkout")
-    monkeypatch.setattr(data_root, "_OF_OLD", tmp_path / "shared")
-    assert data_root.fetch_root() == Path("data")  # installed: no checkout around
+    assert data_root.default_data_root() == Path("data")  # installed: no checkout around
     (tmp_path / "checkout").mkdir()
     (tmp_path / "checkout" / "pyproject.toml").touch()
-    assert data_root.fetch_root() == data_root.default_data_root() == tmp_path / "data"
-    (tmp_path / "shared").mkdir()
-    assert data_root.default_data_root() == tmp_path / "shared"
+    assert data_root.default_data_root() == tmp_path / "data"
+    shared = write_garbage(tmp_path / "shared" / "data" / "trashnet", train=1)
+    assert data_root.default_data_root() == tmp_path / "shared" / "data"
+    assert main(["data", "list"]) == 0
+    assert f"here: partial, 33 of 2,527 photos, not fetched by smartbin ({shared})" in capsys.readouterr().out
+    assert open_sources(["garbage"], data_root.default_data_root())[0][0].source.root == shared
+    shutil.rmtree(shared / "trash")
+    assert main(["data", "list"]) == 0
+    assert "partial, 28 of 2,527 photos, no trash, not fetched" in capsys.readouterr().out
     (tmp_path / "data" / "recycle").mkdir(parents=True)
     assert data_root.default_data_root() == tmp_path / "data"
     monkeypatch.setenv("SMARTBIN_DATA", "/elsewhere")
-    assert data_root.fetch_root() == data_root.default_data_root() == Path("/elsewhere")
+    assert data_root.default_data_root() == Path("/elsewhere")
 
 
 def test_shipped_registry_is_whole() -> None:

@@ -47,7 +47,7 @@ def test_every_image_comes_through_bit_by_bit(fetch: Fetch, site: Site, data: Pa
     arrays = recycle_arrays(train=150, test=70)  # more than two slices
     printed = fetch("recycle", "--url", site.put("recycle.tar.gz", recycle_tar(arrays, compressed=compressed)))
     assert_same_images(data / "recycle", arrays)
-    assert "220 photos" in printed
+    assert "220 of 11,500 photos" in printed
     assert "x_train holds 150 images; 9,200 are known to be published" in printed
     assert "boxes 44 (2300)" in printed
     assert [path.name for path in data.iterdir()] == ["recycle"]

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 from smartbin.classes import GARBAGE_CLASSES, RECYCLE_TO_GARBAGE, check_classes
 from smartbin.errors import DataError
 from smartbin.images import IMAGE_SUFFIXES, LabelledPhoto, list_images
-from train.datasets.root import FETCHED
+from train.datasets.root import FETCHED, OLD_GARBAGE
 
 Part: TypeAlias = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -156,7 +156,7 @@ def rank(seed: int | str, key: str) -> str:
 def find_named(name: str, data_root: Path) -> Path | None:
     """Folder of the set `garbage` or `recycle`: below the data root, the root itself, or beside it."""
     classes = GARBAGE_CLASSES if name == "garbage" else tuple(RECYCLE_TO_GARBAGE)
-    below = [data_root / name, *([data_root / "trashnet"] if name == "garbage" else [])]
+    below = [data_root / name, *([data_root / OLD_GARBAGE] if name == "garbage" else [])]
     for folder in below:
         if folder.is_dir():
             return folder

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from train.datasets.root import DATA_VARIABLE, fetch_root
+from train.datasets.root import DATA_VARIABLE, default_data_root
 from train.fetching.download import Patience
 from train.fetching.registry import data_sets
 
@@ -86,16 +86,17 @@ def parse_fetch(arguments: Sequence[str]) -> FetchCommand:
 def parse_list(arguments: Sequence[str]) -> Path:
     """Parse what follows `data list`; returns the data root."""
     parser = argparse.ArgumentParser(prog="train/run.py data list", description="The data sets, and which are here.")
-    _add_root(parser, "where to look")
+    _add_root(parser, "where to look", "--data-root")
     root: Path = parser.parse_args(arguments).to
     return root
 
 
-def _add_root(parser: argparse.ArgumentParser, use: str) -> None:
+def _add_root(parser: argparse.ArgumentParser, use: str, *other_names: str) -> None:
     parser.add_argument(
         "--to",
+        *other_names,
         type=Path,
-        default=fetch_root(),
+        default=default_data_root(),
         metavar="FOLDER",
         help=f"{use} (default: the environment's {DATA_VARIABLE}, else %(default)s)",
     )

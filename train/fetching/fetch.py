@@ -30,6 +30,7 @@ from train.fetching.disk import DiskError, check_room
 from train.fetching.fetched_set import (
     FetchRecord,
     count_bytes,
+    describe_amount,
     hash_photos,
     photos_of,
     read_record,
@@ -66,7 +67,7 @@ def _fetch(command: FetchCommand, kaggle: KaggleClient) -> None:
         before = _read_before(command)
         task = FetchTask(name, data_sets()[name], command, before, downloads)
         if not command.force and task.folder.exists():
-            _check_complete(task)
+            _check_same(task)
             return
         if command.file is None:
             _install_from_sources(task, kaggle)
@@ -98,7 +99,7 @@ def _read_before(command: FetchCommand) -> FetchRecord | None:
         raise
 
 
-def _check_complete(task: FetchTask) -> None:
+def _check_same(task: FetchTask) -> None:
     """Say that the data set is here; `DataError` if the folder is something else."""
     record, wanted = task.before, task.command.sha256
     if record is None:
@@ -124,7 +125,8 @@ def _check_complete(task: FetchTask) -> None:
             expected=f"sha256 {wanted}",
             fix="--force fetches it again and replaces the folder",
         )
-    say(f"{task.name} is here, complete and unchanged: {record.photos:,} photos in {task.folder}")
+    amount = describe_amount(record.counts, task.spec)
+    say(f"{task.name} is here, unchanged since it was fetched: {amount} in {task.folder}")
 
 
 def _install_from_sources(task: FetchTask, kaggle: KaggleClient) -> None:
@@ -213,7 +215,7 @@ def _check_same_as_before(task: FetchTask, record: FetchRecord) -> None:
 
 
 def _report(task: FetchTask, record: FetchRecord) -> None:
-    say(f"{task.name}: {record.photos:,} photos in {task.folder}")
+    say(f"{task.name}: {describe_amount(record.counts, task.spec)} in {task.folder}")
     say("  " + ", ".join(f"{name} {count}" for name, count in record.counts.items()))
     for note in record.notes:
         say(f"  note: {note}")

@@ -19,7 +19,7 @@ from smartbin.errors import DataError
 from smartbin.images import list_images
 from train.console import progress
 from train.fetching.disk import disk_faults, sha256_of
-from train.fetching.registry import Sha256
+from train.fetching.registry import DataSetSpec, Sha256
 
 RECORD_FILE = "dataset.json"
 
@@ -74,6 +74,14 @@ def write_record(folder: Path, record: FetchRecord) -> None:
 def photos_of(folder: Path, classes: Sequence[str]) -> dict[str, list[Path]]:
     """The photos of each class folder, in natural order."""
     return {name: list_images(folder / name) if (folder / name).is_dir() else [] for name in classes}
+
+
+def describe_amount(counts: Mapping[str, int], spec: DataSetSpec) -> str:
+    """How many photos these are, and what is missing of those that are published."""
+    found, published = sum(counts.values()), sum(spec.counts.values())
+    if absent := [name for name in spec.classes if not counts.get(name)]:
+        return f"partial, {found:,} of {published:,} photos, no {', no '.join(absent)}"
+    return f"{found:,} photos" if found >= published else f"partial, {found:,} of {published:,} photos"
 
 
 def hash_photos(photos: Mapping[str, Sequence[Path]]) -> str:
