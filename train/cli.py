@@ -141,6 +141,13 @@ def add_moved_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def png_file(text: str) -> Path:
+    """A file for a PNG, of a flag: nothing else is written under another suffix."""
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"must end in .png, but is {text}")
+    return Path(text)
+
+
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     for name, field in Machine.model_fields.items():

@@ -17,7 +17,7 @@ from tests.train.objects import draw_object, object_of, write_objects
 from tests.train.tiny import NAME
 from train.cache.reading import read_photos
 from train.config import TrainConfig
-from train.datasets import photo_groups
+from train.datasets import groups_command, photo_groups
 from train.datasets.descriptors import SeeingNetwork
 from train.datasets.photo_groups import PhotoGroups, cluster, find_groups
 from train.datasets.photo_matches import matching_pairs, neighbour_pairs
@@ -160,3 +160,20 @@ def test_command_says_what_a_split_tears_apart(
     picture = cv2.imread(str(sheet))
     assert picture is not None
     assert picture.shape[1] == 6 * 128
+
+
+def test_no_sheet_without_groups(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        groups_command,
+        "find_groups",
+        lambda photos, _: PhotoGroups({photo.path: number for number, photo in enumerate(photos)}),
+    )
+    flags = ["--data", *config.data, "--model", NAME, "--workers", "0", "--min-photos", "3"]
+    assert main(["data", "groups", *flags, "--split", "seeded", "--sheet", str(tmp_path / "sheet.png")]) == 0
+    assert f"there is no group to show; {tmp_path / 'sheet.png'} was not written" in capsys.readouterr().out
+    assert not (tmp_path / "sheet.png").exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "groups", *flags, "--sheet", str(tmp_path / "sheet.jpg")])
+    assert "must end in .png" in capsys.readouterr().err

@@ -158,6 +158,25 @@ def test_a_run_with_scenes_is_the_same_with_workers_and_another_without(
         assert_same_weights(first, plain)
 
 
+def test_preview_takes_the_flags_that_its_refusals_name(
+    tmp_path: Path, photo_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    preview = ["data", "preview", str(photo_folder({"glass": 6, "toys": 6})), "--out", str(tmp_path / "sheet.png")]
+    assert main(preview) == 1
+    assert "--classes any" in capsys.readouterr().err
+    assert main([*preview, "--classes", "any", "--split", "published"]) == 1
+    assert "--split seeded" in capsys.readouterr().err
+    assert main([*preview, "--classes", "any", "--split", "seeded", "--columns", "2"]) == 0
+    assert cv2.imread(str(tmp_path / "sheet.png")) is not None
+
+
+@pytest.mark.parametrize("flags", [("--out", "sheet.jpg"), ("--columns", "0")])
+def test_preview_refuses(photos: Path, flags: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "preview", str(photos), *flags])
+    assert "must " in capsys.readouterr().err
+
+
 def test_preview_shows_every_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "boxes"
     write_boxes(root)

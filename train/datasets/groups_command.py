@@ -16,7 +16,7 @@ from smartbin.atomic import write_bytes_atomic
 from smartbin.config import load_settings
 from smartbin.images import LabelledPhoto
 from train.cache.reading import PhotoStore, open_photos
-from train.cli import parse_train
+from train.cli import parse_train, png_file
 from train.config import TrainConfig, resolve
 from train.console import say
 from train.datasets.duplicates import group_numbers
@@ -36,7 +36,9 @@ def groups_command(arguments: Sequence[str]) -> int:
         epilog="Every setting of train/run.py may follow, such as --data, --split, --seed and --group-weights.",
         allow_abbrev=False,
     )
-    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help=f"a picture of {_SHOWN} groups, drawn by --seed")
+    parser.add_argument(
+        "--sheet", type=png_file, metavar="FILE.png", help=f"a picture of {_SHOWN} groups, drawn by --seed"
+    )
     known, rest = parser.parse_known_args(arguments)
     command = parse_train(rest)
     config = resolve(load_settings(TrainConfig, command.config, {"data": ["garbage"], **command.overrides}))
@@ -49,8 +51,10 @@ def groups_command(arguments: Sequence[str]) -> int:
     for line in describe_groups(data, groups, same_view):
         say(line)
     if known.sheet:
-        write_bytes_atomic(known.sheet, contact_sheet(groups, store, config.seed))
-        say(f"written: {known.sheet}")
+        several = [members for members in groups.members().values() if len(members) > 1]
+        if several:
+            write_bytes_atomic(known.sheet, contact_sheet(several, store, config.seed))
+        say(f"written: {known.sheet}" if several else f"there is no group to show; {known.sheet} was not written")
     return 0
 
 
@@ -77,14 +81,13 @@ def _by_class(photos: Sequence[LabelledPhoto], some: Sequence[LabelledPhoto]) ->
     return f"{len(some)} of {len(photos)} ({', '.join(counts)})"
 
 
-def contact_sheet(groups: PhotoGroups, store: PhotoStore, seed: int) -> bytes:
+def contact_sheet(groups: Sequence[Sequence[Path]], store: PhotoStore, seed: int) -> bytes:
     """A PNG of groups drawn at random, one a row, at most six photos of each."""
-    several = [members for members in groups.members().values() if len(members) > 1]
-    drawn = np.random.default_rng(seed).permutation(len(several))[:_SHOWN]
+    drawn = np.random.default_rng(seed).permutation(len(groups))[:_SHOWN]
     width, height = _CELL
-    sheet = np.zeros((max(1, len(drawn)) * height, _MEMBERS * width, 3), np.uint8)
+    sheet = np.zeros((len(drawn) * height, _MEMBERS * width, 3), np.uint8)
     for row, number in enumerate(drawn):
-        for column, path in enumerate(several[int(number)][:_MEMBERS]):
+        for column, path in enumerate(groups[int(number)][:_MEMBERS]):
             small = cv2.resize(store.training_image(path), _CELL, interpolation=cv2.INTER_AREA)
             cv2.putText(small, path.stem, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 255), 1, cv2.LINE_AA)
             sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = small

@@ -15,9 +15,12 @@ import cv2
 import numpy as np
 
 from smartbin.atomic import write_bytes_atomic
+from smartbin.config import load_settings
 from smartbin.images import BgrImage, LabelledPhoto, read_image
 from train.augmentation.cutout import CutOut, Quality, cut_out
 from train.augmentation.scenes import compose
+from train.cli import png_file
+from train.config import TrainConfig, default_data_root
 from train.console import say
 from train.datasets.photos import open_data
 
@@ -34,16 +37,19 @@ class _Tried:
 
 def preview_data(arguments: Sequence[str]) -> int:
     """Write the contact sheet as a PNG, and say how many of the photos shown could be cut out."""
-    from train.config import TrainConfig, default_data_root
-
     parser = argparse.ArgumentParser(prog="train/run.py data preview", description="Cut-outs and scenes, to look at.")
     parser.add_argument("data", metavar="DATA", help="name or folder of a data set")
     parser.add_argument("--data-root", type=Path, default=default_data_root(), help="where the named data sets are")
+    parser.add_argument("--classes", default="auto", help="as in training")
+    parser.add_argument("--split", default="auto", help="whose training photos to show, as in training")
     parser.add_argument("--columns", type=int, default=12, help="photos of each class (default: 12)")
     parser.add_argument("--seed", type=int, default=0, help="another seed shows other photos")
-    parser.add_argument("--out", type=Path, default=Path("preview.png"), help="PNG to write (default: preview.png)")
+    parser.add_argument("--out", type=png_file, default=Path("preview.png"), help="PNG to write (default: preview.png)")
     known = parser.parse_args(arguments)
-    data = open_data(TrainConfig.model_validate({"data": known.data, "data_root": known.data_root}))
+    if known.columns < 1:
+        parser.error(f"--columns {known.columns}: must be 1 or more")
+    settings = {name: getattr(known, name) for name in ("data", "data_root", "classes", "split")}
+    data = open_data(load_settings(TrainConfig, None, {**settings, "min_photos": 3}))
     rng = np.random.default_rng(known.seed)
     rows = []
     for label in data.classes:
