@@ -111,6 +111,25 @@ def test_wrong_arrays_are_refused(fetch: Fetch, site: Site, tmp_path: Path, arra
     assert list(files_below(tmp_path)) == []
 
 
+@pytest.mark.parametrize("form", ["npz", "tar", "folder"])
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        (replaced(y_test=np.full((5, 1), 5)), "the array y_test is not what it must be"),
+        ({"x_train": np.zeros(3)}, "arrays are missing"),
+    ],
+)
+def test_refusals_name_the_file_that_was_given(
+    fetch: Fetch, tmp_path: Path, form: str, arrays: Arrays, expected: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / ("a.tar.gz" if form == "tar" else "a.npz")
+    file.write_bytes(recycle_tar(arrays) if form == "tar" else npz_bytes(arrays))
+    error = fetch("recycle", "--file", str(file.parent if form == "folder" else file), code=1)
+    assert expected in error
+    assert f"where: {file}\n" in error
+
+
 class _Payload:
     """Unpickled, it makes a file."""
 

@@ -34,6 +34,14 @@ _PUBLISHED = {"train": 9200, "test": 2300}
 Labels: TypeAlias = NDArray[np.int64]
 
 
+class _ArrayError(Exception):
+    """An array is not what it must be; `_opened` says in which file."""
+
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(f"the array {name} is not what it must be")
+        self.found, self.expected = found, expected
+
+
 @dataclass(frozen=True, slots=True)
 class _Header:
     """Shape, order and type of an array, as its npy header says."""
@@ -54,7 +62,7 @@ def lay_out_recycle(origin: Path, new: Path, work: Path, classes: Sequence[str],
     refused or damaged archive, and for arrays that are missing, hold objects, or have another type, shape, length or
     label than they must have; each says what was found.
     """
-    with _find_npz(origin, work, limits) as npz, _opened(npz) as archive:
+    with _find_npz(origin, work, limits) as npz, _opened(npz, npz if origin.is_dir() else origin) as archive:
         labels = {part: _read_labels(archive, part, classes, limits) for part in PARTS}
         for part in PARTS:
             _check_images(archive, part, len(labels[part]))
@@ -108,17 +116,19 @@ def _check_only_one(names: Sequence[str], origin: Path) -> None:
 
 
 @contextmanager
-def _opened(npz: Path) -> Iterator[zipfile.ZipFile]:
-    """The npz as the zip file that it is; its faults as a `DataError`."""
+def _opened(npz: Path, where: Path) -> Iterator[zipfile.ZipFile]:
+    """The npz as the zip file that it is; its faults as a `DataError` that names `where`."""
     try:
         with zipfile.ZipFile(npz) as archive:
             missing = [name for part in PARTS for name in (f"x_{part}", f"y_{part}") if not _holds(archive, name)]
             if missing:
                 found = ", ".join(archive.namelist()) or "nothing"
-                raise DataError("arrays are missing", where=npz, found=found, expected=", ".join(missing))
+                raise DataError("arrays are missing", where=where, found=found, expected=", ".join(missing))
             yield archive
+    except _ArrayError as error:
+        raise DataError(str(error), where=where, found=error.found, expected=error.expected) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError("the npz is damaged", where=npz, found=error, fix="fetch it again") from error
+        raise DataError("the npz is damaged", where=where, found=error, fix="fetch it again") from error
 
 
 def _holds(archive: zipfile.ZipFile, name: str) -> bool:
@@ -133,7 +143,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[_Header, IO[by
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         header = _Header(*read(stream))
         if header.dtype.hasobject:
-            raise _refused(name, f"Python objects ({header}), which only unpickling could read", "plain numbers")
+            raise _ArrayError(name, f"Python objects ({header}), which only unpickling could read", "plain numbers")
         yield header, stream
 
 
@@ -142,13 +152,13 @@ def _read_labels(archive: zipfile.ZipFile, part: str, classes: Sequence[str], li
     with _array(archive, name) as (header, stream):
         count = header.shape[0] if header.shape else 0
         if header.dtype.kind not in "iu" or header.shape not in ((count,), (count, 1)) or not count:
-            raise _refused(name, str(header), "whole numbers [N, 1] or [N], N at least 1")
+            raise _ArrayError(name, str(header), "whole numbers [N, 1] or [N], N at least 1")
         if count > limits.files:
-            raise _refused(name, f"{count:,} labels", f"at most {limits.files:,}")
+            raise _ArrayError(name, f"{count:,} labels", f"at most {limits.files:,}")
         labels = np.frombuffer(_read(stream, count * header.dtype.itemsize, name), header.dtype)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(classes):
-        raise _refused(name, f"labels from {low} to {high}", f"0 to {len(classes) - 1} ({', '.join(classes)})")
+        raise _ArrayError(name, f"labels from {low} to {high}", f"0 to {len(classes) - 1} ({', '.join(classes)})")
     return labels.astype(np.int64)
 
 
@@ -156,15 +166,15 @@ def _check_images(archive: zipfile.ZipFile, part: str, count: int) -> None:
     name = f"x_{part}"
     with _array(archive, name) as (header, _):
         if header.dtype != np.uint8 or header.shape[1:] != (_SIDE, _SIDE, 3) or header.by_columns:
-            raise _refused(name, str(header), f"uint8 [N, {_SIDE}, {_SIDE}, 3], row by row")
+            raise _ArrayError(name, str(header), f"uint8 [N, {_SIDE}, {_SIDE}, 3], row by row")
         if header.shape[0] != count:
-            raise _refused(name, f"{header.shape[0]:,} images", f"{count:,}, as many as y_{part} has labels")
+            raise _ArrayError(name, f"{header.shape[0]:,} images", f"{count:,}, as many as y_{part} has labels")
 
 
 def _check_counts(labels: dict[str, Labels], classes: Sequence[str]) -> list[str]:
     """Notes on counts that are not the published ones; `DataError` for a class that nothing could be learned of."""
     if absent := [name for index, name in enumerate(classes) if index not in labels["train"]]:
-        raise _refused("y_train", f"no label of {', '.join(absent)}", "images of each class")
+        raise _ArrayError("y_train", f"no label of {', '.join(absent)}", "images of each class")
     notes = [
         f"x_{part} holds {len(labels[part]):,} images; {published:,} are known to be published"
         for part, published in _PUBLISHED.items()
@@ -190,15 +200,11 @@ def _write_part(archive: zipfile.ZipFile, new: Path, part: str, names: Sequence[
                     file.write_bytes(encoded.tobytes())
                 advance(1, "")
         if stream.read(1):  # reads to the end, too, where zip checks its sum
-            raise _refused(name, "more values than its shape says", f"{len(names):,} images")
+            raise _ArrayError(name, "more values than its shape says", f"{len(names):,} images")
 
 
 def _read(stream: IO[bytes], count: int, name: str) -> bytes:
     data = stream.read(count)
     if len(data) != count:
-        raise _refused(name, "fewer values than its shape says", "a whole array")
+        raise _ArrayError(name, "fewer values than its shape says", "a whole array")
     return data
-
-
-def _refused(name: str, found: str, expected: str) -> DataError:
-    return DataError(f"the array {name} is not what it must be", found=found, expected=expected)
