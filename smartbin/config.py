@@ -2,12 +2,15 @@
 
 Priority: command line, then environment (`SMARTBIN_SECTION__KEY=value`), then the file, then the defaults. An unknown
 key or a wrong value is a `ConfigError` that names where it stands, the key and the value.
+
+Variables that are no configuration may begin with `SMARTBIN_`, too (`SMARTBIN_DATA`): a name is taken for a key if it
+has two underscores or begins like a section. All that begins with `SMARTBIN_TRAIN_` is training's.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,11 +28,17 @@ from smartbin.errors import ConfigError
 
 Settings = TypeVar("Settings", bound="SmartbinSettings")
 
+SHARED_PREFIX, TRAIN_PREFIX = "SMARTBIN_", "SMARTBIN_TRAIN_"
+_DELIMITER = "__"
+_ENVIRONMENT = "the environment"
+
 
 class SmartbinSettings(BaseSettings):
     """Base of every configuration model."""
 
-    model_config = SettingsConfigDict(extra="forbid", env_prefix="SMARTBIN_", env_nested_delimiter="__", frozen=True)
+    model_config = SettingsConfigDict(
+        extra="forbid", env_prefix=SHARED_PREFIX, env_nested_delimiter=_DELIMITER, frozen=True
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -54,7 +63,7 @@ def load_settings(
     """
     sources: list[tuple[str, dict[str, object]]] = [
         ("the command line", _nested(overrides or {})),
-        ("the environment", _from_environment(model)),
+        (_ENVIRONMENT, _from_environment(model)),
     ]
     if file is not None:
         sources.append((str(file), _from_file(model, file)))
@@ -64,17 +73,39 @@ def load_settings(
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = [str(part) for part in problem["loc"]]
-        origin = next((name for name, values in sources if _has(values, key)), "the defaults")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        unknown = problem["type"] == "extra_forbidden"
-        raise ConfigError(
-            ("unknown configuration key" if unknown else "wrong configuration value") + more,
-            where=f"{origin}, key {'.'.join(key) or '(several keys together)'}",
+        raise _config_error(error, model, sources) from error
+
+
+def _config_error(
+    error: ValidationError, model: type[BaseSettings], sources: Sequence[tuple[str, Mapping[str, object]]]
+) -> ConfigError:
+    """What is wrong first, and in which of the sources it stands."""
+    problem = error.errors()[0]
+    key = [str(part) for part in problem["loc"]]
+    origins = [name for name, values in sources if (_has(values, key) if key else values)] or ["the defaults"]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    message = problem["msg"].removeprefix("Value error, ")
+    dotted = ".".join(key)
+    if problem["type"] == "extra_forbidden":
+        inside = f"{model.model_config['env_prefix']}SECTION{_DELIMITER}KEY"
+        return ConfigError(
+            "unknown configuration key" + more,
+            where=f"{origins[0]}, key {dotted}",
             found=repr(problem["input"]),
-            expected=f"one of: {', '.join(_known_keys(model, key[:-1]))}" if unknown else problem["msg"],
-        ) from error
+            expected=f"one of: {', '.join(_known_keys(model, key[:-1]))}",
+            fix=f"a key of a section is written {inside}" if origins[0] == _ENVIRONMENT and len(key) == 1 else None,
+        )
+    if problem["type"] == "missing":
+        return ConfigError(f"missing configuration key{more}: {dotted}")
+    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # the message names its keys
+        where = ", ".join([*origins, *([f"key {dotted}"] if key else [])])
+        return ConfigError(f"wrong configuration{more}: {message}", where=where)
+    return ConfigError(
+        "wrong configuration value" + more,
+        where=f"{origins[0]}, key {dotted}",
+        found=repr(problem["input"]),
+        expected=message,
+    )
 
 
 def _nested(flat: Mapping[str, object]) -> dict[str, object]:
@@ -116,10 +147,25 @@ def _known_keys(model: type[BaseSettings], path: list[str]) -> list[str]:
 
 def _from_environment(model: type[BaseSettings]) -> dict[str, object]:
     try:
-        return dict(EnvSettingsSource(model)())
+        return {**_unknown_variables(model), **EnvSettingsSource(model)()}
     except ValueError as error:  # pydantic-settings: a value that should be JSON and is not
-        names = [name for name in os.environ if name.upper().startswith("SMARTBIN_")]
+        names = [name for name in os.environ if name.upper().startswith(SHARED_PREFIX)]
         raise ConfigError("cannot read the environment", where=", ".join(names), found=error) from error
+
+
+def _unknown_variables(model: type[BaseSettings]) -> dict[str, object]:
+    """Variables that are meant for this model but are no key of it, for the validation to refuse."""
+    prefix = str(model.model_config["env_prefix"])
+    unknown: dict[str, object] = {}
+    for name, value in os.environ.items():
+        upper = name.upper()
+        key = upper.removeprefix(prefix).lower()
+        if not upper.startswith(prefix) or key.split(_DELIMITER)[0] in model.model_fields:
+            continue
+        like_a_key = _DELIMITER in key or key.startswith(tuple(f"{field}_" for field in model.model_fields))
+        if prefix != SHARED_PREFIX or (like_a_key and not upper.startswith(TRAIN_PREFIX)):
+            unknown[key] = value
+    return unknown
 
 
 def _from_file(model: type[BaseSettings], file: Path) -> dict[str, object]:

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from smartbin.brightness import BrightnessSettings
-from smartbin.config import SmartbinSettings
+from smartbin.config import TRAIN_PREFIX, SmartbinSettings
 from smartbin.errors import ConfigError
 from smartbin.preprocess import PreprocessSpec
 from train.augmentation.config import Augment
@@ -43,7 +43,7 @@ class TrainConfig(SmartbinSettings):
     """A training run."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SMARTBIN_TRAIN_", extra="forbid", frozen=True, use_attribute_docstrings=True
+        env_prefix=TRAIN_PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True
     )
 
     data: Annotated[tuple[str, ...], NoDecode] = Field(min_length=1)

@@ -57,7 +57,7 @@ def test_a_wrong_key_or_value_is_named(tmp_path, toml, key):
 
 
 def test_limits_that_contradict_each_other_are_refused():
-    with pytest.raises(ConfigError, match="wrong configuration value"):
+    with pytest.raises(ConfigError, match="wrong configuration: min_frames must not be above max_frames"):
         load_config(None, {"decision.min_frames": 9, "decision.max_frames": 3})
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smartbin.config import SmartbinSettings, load_settings
 from smartbin.errors import ConfigError
@@ -14,10 +14,22 @@ class Camera(BaseModel):
     uri: str = "scene"
     fps: int = Field(default=30, ge=1)
 
+    @model_validator(mode="after")
+    def _check_fps(self) -> Camera:
+        if self.uri == "slow" and self.fps > 100:
+            raise ValueError(f"slow cameras must have at most 100 fps, but has {self.fps}")
+        return self
+
 
 class Settings(SmartbinSettings):
     camera: Camera = Camera()
     name: str = "bin"
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Settings:
+        if self.name == "camera":
+            raise ValueError("the bin must not be called as its camera")
+        return self
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -63,6 +75,37 @@ def test_the_origin_of_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SMARTBIN_CAMERA__FPS", "several")
     with pytest.raises(ConfigError, match=r"the environment, key camera\.fps"):
         load_settings(Settings)
+
+
+@pytest.mark.parametrize("name", ["SMARTBIN_KAMERA__URI", "SMARTBIN_CAMERA_URI", "smartbin_camera__url"])
+def test_misspelt_variables_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "scene")
+    with pytest.raises(ConfigError, match="unknown configuration key") as caught:
+        load_settings(Settings)
+    assert "the environment, key " in str(caught.value)
+    assert "'scene'" in str(caught.value)
+
+
+def test_variables_that_are_no_configuration_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SMARTBIN_DATA", "SMARTBIN_COMMIT", "SMARTBIN_TRAIN_RECIPE__EMA_DECAY", "SMARTBIN_TRAIN_EPOCHS"):
+        monkeypatch.setenv(name, "1")
+    assert load_settings(Settings) == Settings()
+
+
+def test_keys_that_do_not_go_together_are_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMARTBIN_CAMERA__FPS", "200")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(Settings, write(tmp_path, '[camera]\nuri = "slow"\n'))
+    assert str(caught.value).splitlines() == [
+        "wrong configuration: slow cameras must have at most 100 fps, but has 200",
+        f"  where: the environment, {tmp_path / 'bin.toml'}, key camera",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        load_settings(Settings, None, {"name": "camera"})
+    assert str(caught.value).splitlines() == [
+        "wrong configuration: the bin must not be called as its camera",
+        "  where: the command line, the environment",
+    ]
 
 
 def test_missing_file(tmp_path: Path) -> None:

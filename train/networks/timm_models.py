@@ -99,7 +99,7 @@ def _check_name(name: str) -> None:
             where="model",
             found=f"{TIMM_PREFIX}{name}",
             expected=", ".join(f"{TIMM_PREFIX}{other}" for other in list(dict.fromkeys(near))[:_SHOWN])
-            or f"one of the {len(known)} names that timm.list_models() gives",
+            or f"the {len(known)} names that timm.list_models() gives",
         )
     bare, _, tag = name.partition(".")
     tags = [other.partition(".")[2] for other in timm.list_pretrained(f"{bare}.*")]
