@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from device.config import load_config
 from smartbin.brightness import Exposure, LightState, light_state
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
-from smartbin.errors import ImageError, SmartbinError
+from smartbin.errors import ImageError, SmartbinError, drop_stdout
 from smartbin.images import list_images, read_image
 from smartbin.prediction import Prediction, decide, predictions
 from smartbin.preprocess import NetworkInput, stack_inputs, to_input
@@ -52,7 +51,7 @@ def classify(options: argparse.Namespace) -> int:
         try:
             unreadable = _tell(answers, bundle.manifest.classes, as_json=options.json)
         except BrokenPipeError:  # `smartbin classify … | head`: the reader has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_stdout()
             return 0
     finally:
         classifier.close()

@@ -32,7 +32,7 @@ from device.summary import print_summary
 from device.watchdog import Watchdog
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
-from smartbin.errors import SmartbinError
+from smartbin.errors import SmartbinError, drop_stdout
 from smartbin.latency import StageTimer
 from smartbin.runtime import open_classifier
 
@@ -167,7 +167,7 @@ def _print_summary(daemon: Daemon, *, to_stderr: bool) -> None:
     try:
         print_summary(summary, summary_console(to_stderr=to_stderr))
     except BrokenPipeError:  # `smartbin run | head`: the reader has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
 
 
 def summary_console(*, to_stderr: bool) -> Console:

@@ -19,6 +19,8 @@ found, what was expected and what to do.
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Callable
 from typing import ClassVar
@@ -101,7 +103,10 @@ class StalledError(SmartbinError):
 
 
 def run_cli(function: Callable[[], int]) -> int:
-    """Run a command; on a `SmartbinError` print it on stderr and return its exit code, on Ctrl-C return 130."""
+    """Run a command; on a `SmartbinError` print it on stderr and return its exit code, on Ctrl-C return 130.
+
+    When nobody reads stdout any more (`… | head`), return 141 as a shell would say after SIGPIPE.
+    """
     try:
         return function()
     except SmartbinError as error:
@@ -110,3 +115,20 @@ def run_cli(function: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not _stdout_is_broken():
+            raise
+        drop_stdout()
+        return 141
+
+
+def drop_stdout() -> None:
+    """Let what is still to be written to stdout go nowhere, also at the end of the interpreter."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _stdout_is_broken() -> bool:
+    """Whether it was stdout that broke, and not another pipe: one that nobody reads reports an error unasked."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if tuple(given[: len(words)]) == words:
             return run_cli(partial(_alone, name, given[len(words) :]))
     if given[:1] == ["data"]:
-        return run_cli(partial(_no_such_data_command, given[1:]))
+        return run_cli(partial(_data_alone, given[1:]))
     return run_cli(partial(_call, TRAIN, given))
 
 
@@ -75,13 +75,18 @@ def _alone(name: str, arguments: list[str]) -> int:
     return _call(name, arguments)
 
 
-def _no_such_data_command(arguments: list[str]) -> int:
-    raise ConfigError(
-        "no such command",
-        where="the command line",
-        found=" ".join(["data", *arguments[:1]]),
-        expected=", ".join(" ".join(words) for words in COMMANDS if words[0] == "data"),
-    )
+def _data_alone(arguments: list[str]) -> int:
+    """`data` without one of its commands: the list of them."""
+    commands = [" ".join(words) for words in COMMANDS if words[0] == "data"]
+    if arguments and arguments[0] not in ("-h", "--help"):
+        raise ConfigError(
+            "no such command",
+            where="the command line",
+            found=f"data {arguments[0]}",
+            expected=", ".join(commands),
+        )
+    print("\n".join(["commands on data sets, each with its own --help:", *(f"  {name}" for name in commands)]))
+    return 0
 
 
 if __name__ == "__main__":

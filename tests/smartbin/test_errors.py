@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from smartbin import errors
@@ -44,3 +47,35 @@ def test_run_cli_ends_cleanly_on_ctrl_c() -> None:
         raise KeyboardInterrupt
 
     assert run_cli(interrupted) == 130
+
+
+def test_run_cli_ends_quietly_when_nobody_reads_any_more() -> None:
+    script = (
+        "from smartbin.errors import run_cli\n"
+        "def talk():\n"
+        "    print('one', flush=True)\n"
+        "    input()\n"
+        "    print('two', flush=True)\n"
+        "    return 0\n"
+        "raise SystemExit(run_cli(talk))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == "one\n"
+        process.stdout.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_run_cli_lets_other_broken_pipes_through() -> None:
+    def worker_is_gone() -> int:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run_cli(worker_is_gone)

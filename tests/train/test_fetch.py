@@ -417,6 +417,15 @@ def test_training_list_and_fetch_have_one_data_root(
     assert data_root.default_data_root() == Path("/elsewhere")
 
 
+@pytest.mark.parametrize("flags", [[], ["--help"]])
+def test_data_alone_lists_its_commands(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", *flags]) == 0
+    listed = capsys.readouterr().out.split("\n")
+    assert listed[1:-1] == [f"  data {name}" for name in ("fetch", "list", "preview", "groups", "audit")]
+    assert main(["data", "banana"]) == 2
+    assert "found: data banana" in capsys.readouterr().err
+
+
 def test_shipped_registry_is_whole() -> None:
     sets = data_sets()
     assert tuple(sets["garbage"].counts) == GARBAGE_CLASSES
