@@ -54,16 +54,20 @@ class SmartbinSettings(BaseSettings):
 
 
 def load_settings(
-    model: type[Settings], file: Path | None = None, overrides: Mapping[str, object] | None = None
+    model: type[Settings],
+    file: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    environment: bool = True,
 ) -> Settings:
     """Load a configuration of type `model`; `ConfigError` says where a wrong value stands.
 
     `overrides` are the command line's: dotted keys, for example `{"source.uri": "camera:0"}`; a value of None is left
-    out.
+    out. Without `environment` its variables are not asked, as for a file that holds what was settled before.
     """
     sources: list[tuple[str, dict[str, object]]] = [
         ("the command line", _nested(overrides or {})),
-        (_ENVIRONMENT, _from_environment(model)),
+        (_ENVIRONMENT, _from_environment(model) if environment else {}),
     ]
     if file is not None:
         sources.append((str(file), _from_file(model, file)))

@@ -61,18 +61,30 @@ def _resumed(command: TrainCommand) -> tuple[TrainConfig, Path]:
     file = path / CONFIG_FILE
     if not file.is_file():
         raise CheckpointError("nothing to resume here", where=path, expected=f"a run directory with {CONFIG_FILE}")
-    fixed = [key for key in command.overrides if not key.startswith(_CHANGEABLE)]
+    recorded = _flat(resolve(load_settings(TrainConfig, file, environment=False)))
+    config = resolve(load_settings(TrainConfig, file, command.overrides))
+    fixed = [key for key, value in _flat(config).items() if value != recorded[key] and not key.startswith(_CHANGEABLE)]
     if command.config:
         fixed.append(f"--config {command.config}")
     if fixed:
         raise ConfigError(
             "a resumed run keeps its settings",
-            where="the command line",
+            where="the command line or the environment",
             found=", ".join(fixed),
             expected="no setting besides data, data_root, extra, teacher, blend and those of the machine",
             fix="start a new run with --out",
         )
-    return load_settings(TrainConfig, file, command.overrides), path
+    return config, path
+
+
+def _flat(config: TrainConfig) -> dict[str, object]:
+    """Settings by dotted key."""
+    flat: dict[str, object] = {}
+    for name, value in config.model_dump().items():
+        flat.update(
+            {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    return flat
 
 
 def _conclude(path: Path) -> None:

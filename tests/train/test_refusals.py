@@ -138,11 +138,19 @@ def test_pickled_weights_are_refused(refused: Callable[..., str], tmp_path: Path
 
 
 def test_resume_refuses_other_settings_and_photos(
-    train_tiny: Callable[..., Path], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train_tiny: Callable[..., Path],
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = train_tiny()
     assert main(["--resume", str(path), "--epochs", "9"]) == 2
     assert "a resumed run keeps its settings" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setenv("SMARTBIN_TRAIN_RECIPE__EMA_DECAY", ".5")
+        assert main(["--resume", str(path), "--workers", "0"]) == 2
+    assert "found: recipe.ema_decay\n" in capsys.readouterr().err
     (tmp_path / "more.toml").write_text("epochs = 9\n")
     assert main(["--resume", str(path), "--config", str(tmp_path / "more.toml")]) == 2
     assert f"found: --config {tmp_path / 'more.toml'}" in capsys.readouterr().err
