@@ -185,8 +185,9 @@ def test_folders_inside_class_folders(tmp_path: Path, photo_folder: Callable[...
     with pytest.raises(DataError, match="folders of photos") as refused:
         opened(tmp_path, str(parts))
     assert refused.value.found == "train: can, cup; val: can, cup"
+    (parts / "train" / "._can1.jpg").touch()  # no photo
     assert opened(tmp_path, str(parts / "train")).classes == ("can", "cup")
-    assert f"such as {parts / 'train'}; or say that these are classes: --classes train,val" in str(refused.value)
+    assert f"such as {parts / 'train'}; or train on these: --classes train,val" in str(refused.value)
     assert opened(tmp_path, str(parts), classes="train,val").classes == ("train", "val")
 
 

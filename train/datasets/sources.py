@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from smartbin.classes import GARBAGE_CLASSES, RECYCLE_TO_GARBAGE, check_classes
 from smartbin.errors import DataError
-from smartbin.images import IMAGE_SUFFIXES, LabelledPhoto, list_images
+from smartbin.images import LabelledPhoto, list_images
 from train.datasets.root import FETCHED, OLD_GARBAGE
 
 Part: TypeAlias = Literal["train", "val", "test"]
@@ -230,20 +230,18 @@ def _labels(root: Path, known: Sequence[str], *, mapped: bool) -> dict[str, str]
 
 
 def _holds_folders_of_photos(folder: Path) -> bool:
-    direct = any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
-    return not direct and bool(list_images(folder))
+    photos = list_images(folder)
+    return bool(photos) and all(photo.parent != folder for photo in photos)
 
 
 def _instead_of(root: Path, outer: Sequence[str]) -> str:
     """What to write instead of `root`, where the folders `outer` hold folders of photos."""
-    sets = [name for name in FETCHED if (found := find_named(name, root)) and found != root]
+    sets = [name for name in FETCHED if (found := find_named(name, root)) and found.parent == root]
     if sets:
         names = [*sets, *(["combined"] if len(sets) > 1 else [])]
         return f"name a data set that is in it: --data {' or '.join(names)}, with --data-root {root}"
-    as_classes = f"--classes {','.join(class_folders(root))}"
-    return (
-        f"give the folder of the class folders, such as {root / outer[0]}; or say that these are classes: {as_classes}"
-    )
+    classes = ",".join(class_folders(root))
+    return f"give the folder of the class folders, such as {root / outer[0]}; or train on these: --classes {classes}"
 
 
 def _names_in(classes: str) -> list[str]:
