@@ -164,14 +164,11 @@ def test_folder_inside_another_set(root: Path) -> None:
 def test_a_folder_of_data_sets_is_no_data_set(root: Path) -> None:
     with pytest.raises(DataError, match="these folders hold folders of photos, not photos") as refused:
         opened(root, str(root))
-    assert (
-        refused.value.fix
-        == f"name a data set that is in it: --data garbage or recycle or combined, with --data-root {root}"
-    )
+    assert refused.value.fix == f"instead of this folder write garbage or recycle or combined, and --data-root {root}"
     assert str(refused.value.found).startswith("garbage: cardboard, glass, metal")
     (root / "recycle").rename(root / "trashnet")
     (root / "garbage").rename(root / "photos")
-    with pytest.raises(DataError, match=f"--data garbage, with --data-root {root}"):
+    with pytest.raises(DataError, match=f"write garbage, and --data-root {root}"):
         open_known([str(root)], root, GARBAGE_CLASSES)
 
 

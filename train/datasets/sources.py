@@ -239,7 +239,7 @@ def _instead_of(root: Path, outer: Sequence[str]) -> str:
     sets = [name for name in FETCHED if (found := find_named(name, root)) and found.parent == root]
     if sets:
         names = [*sets, *(["combined"] if len(sets) > 1 else [])]
-        return f"name a data set that is in it: --data {' or '.join(names)}, with --data-root {root}"
+        return f"instead of this folder write {' or '.join(names)}, and --data-root {root}"
     classes = ",".join(class_folders(root))
     return f"give the folder of the class folders, such as {root / outer[0]}; or train on these: --classes {classes}"
 
