@@ -94,7 +94,7 @@ def _check_settings(variant: Variant, path: Path) -> None:
             expected="a run directory, or nothing",
             fix="another --out",
         )
-    before = load_settings(TrainConfig, file, {})
+    before = load_settings(TrainConfig, file, {}, environment=False)
     if changed := changed_settings(before, variant.config):
         raise ConfigError(
             "a run of other settings is here",
