@@ -75,6 +75,9 @@ class TrainState(TypedDict):
     loss_sum: float
     objective_sum: float
     seconds: float
+    set_up_seconds: float
+    epoch_seconds: float
+    """Both absent in checkpoints of version 0.1."""
     history: str
     fingerprint: str
     best: dict[str, Tensor]

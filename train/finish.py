@@ -49,6 +49,7 @@ def finish(training: Training) -> RunMetrics:
         if test_outputs
         else [],
         seconds=training.position.seconds + time.monotonic() - begun_s,
+        set_up_seconds=training.position.set_up_seconds,
         device=describe_device(training.fabric.device),
         precision=precision_of(training.fabric),
         delivery=_delivery(training),

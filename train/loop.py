@@ -89,7 +89,8 @@ def run_epoch(training: Training, wish: StopWish) -> Epoch:
     begun_s = time.monotonic()
     photos = train_epoch(training, wish)
     trained_s = time.monotonic() - begun_s
-    record = validate(training, trained_s, photos / trained_s)
+    epoch_s = position.epoch_seconds + trained_s
+    record = validate(training, epoch_s, photos / epoch_s)
     _check_finite(record, training.path)
     timing = training.times.summary(validation_s=time.monotonic() - begun_s - trained_s)
     record = record.model_copy(update={"rates": training.rates(), "timing": timing})
@@ -98,6 +99,7 @@ def run_epoch(training: Training, wish: StopWish) -> Epoch:
         training.best = {name: value.cpu().clone() for name, value in training.average.state_dict().items()}
     position.epoch += 1
     position.step = 0
+    position.epoch_seconds = 0.0
     training.losses.restart()
     position.seconds += time.monotonic() - begun_s
     save(training)
@@ -119,27 +121,27 @@ def _check_finite(record: Epoch, path: Path) -> None:
 
 
 def train_epoch(training: Training, wish: StopWish) -> int:
-    """The batches of an epoch that are left; returns the number of photos seen. `Stopped` after a signal."""
+    """The batches of an epoch that are left; returns the number of photos in all of them. `Stopped` after a signal."""
     config, position = training.config, training.position
     batches = training.batches(position.epoch)
     mix = _mixing(config, len(training.data.classes))
     training.forward.train()
     training.frozen.rest(training.model)
-    begun_s, seen = time.monotonic(), 0
+    begun_s = time.monotonic()
     times = training.times = StepTimes(training.fabric.device)
     with progress(f"epoch {position.epoch + 1}/{config.epochs}", len(batches)) as advance:
         advance(position.step, "")
         for batch in times.waiting(training.supply.load(batches[position.step :])):
-            photos = len(batches[position.step])
-            train_step(training, batch, mix, len(batches), photos)
-            seen += photos
+            train_step(training, batch, mix, len(batches), len(batches[position.step]))
             advance(1, training.losses.note(position.step))
             if (number := any_rank(wish.number)) is not None:
-                position.seconds += time.monotonic() - begun_s
+                trained_s = time.monotonic() - begun_s
+                position.seconds += trained_s
+                position.epoch_seconds += trained_s
                 save(training)
                 wait_for_all()
                 raise Stopped(number)
-    return seen
+    return sum(map(len, batches))
 
 
 def train_step(training: Training, batch: Batch, mix: Mix, steps: int, photos: int) -> None:

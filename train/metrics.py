@@ -99,8 +99,9 @@ class Epoch(_Record):
     rate: float
     """Learning rate of the head in the last step."""
     seconds: float
+    """Of training, loading included; also of what was done before the run was stopped in this epoch."""
     images_per_second: float
-    """Training only, loading included."""
+    """Training photos in these seconds."""
     rates: list[GroupRate] = []
     """Of every group of parameters in the last step; empty in records of version 0.1."""
     timing: Timing | None = None
@@ -166,6 +167,9 @@ class RunMetrics(_Record):
     test_sources: list[SourceScore] = []
     """Each source alone; empty for a run on one source."""
     seconds: float
+    set_up_seconds: float = 0.0
+    """Of these, before the first epoch: the head's probe, cut-outs of items, what a frozen front makes of the photos,
+    if an earlier run has not kept it. Not in records of version 0.1."""
     device: str
     precision: str
     delivery: Delivery | None = None

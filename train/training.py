@@ -6,6 +6,7 @@ Called by `train/loop.py`. Every error that can be foreseen is raised here, befo
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,7 +55,11 @@ class Position:
     step: int = 0
     """Batches that are done of the next one."""
     seconds: float = 0.0
-    """Time spent training, resumed parts included."""
+    """Time spent so far, resumed parts included."""
+    set_up_seconds: float = 0.0
+    """Of these, before the first epoch, as `RunMetrics` says."""
+    epoch_seconds: float = 0.0
+    """Of these, the training of the epoch under way, before the run was stopped in it."""
     history: list[Epoch] = field(default_factory=list)
 
 
@@ -165,6 +170,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     with fabric.rank_zero_first(local=True):  # and so does decoding
         store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)
+    begun_s = time.monotonic()
     _to_device(model, architecture, frozen, config, data, store, fabric)
     anchor, blended, knowledge = _what_is_kept(model, architecture, config, weights, data)
     decay = config.recipe.ema_decay
@@ -177,6 +183,8 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     teachers = open_teachers(
         config.teacher, data.classes, architecture, fabric, temperature=config.recipe.distill_temperature
     )
+    supply = front or open_supply(config, data, store, samples, fabric)
+    set_up_s = time.monotonic() - begun_s
     digest = fingerprint(data, store.digests)
     if rank() == 0:
         path.mkdir(parents=True, exist_ok=True)
@@ -187,7 +195,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         path=path,
         data=data,
         store=store,
-        supply=front or open_supply(config, data, store, samples, fabric),
+        supply=supply,
         fingerprint=digest,
         architecture=architecture,
         fabric=fabric,
@@ -203,7 +211,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         validation=kept_on(fabric.device),
         plain_train=kept_on(fabric.device),
         teachers=teachers,
-        position=Position(),
+        position=Position(seconds=set_up_s, set_up_seconds=set_up_s),
         anchor=anchor,
         blended=blended,
         knowledge=knowledge,
@@ -268,6 +276,8 @@ def save(training: Training) -> None:
         loss_sum=loss_sum,
         objective_sum=objective_sum,
         seconds=position.seconds,
+        set_up_seconds=position.set_up_seconds,
+        epoch_seconds=position.epoch_seconds,
         history=json.dumps([record.model_dump() for record in position.history]),
         fingerprint=training.fingerprint,
     )
@@ -297,10 +307,13 @@ def restore(training: Training) -> None:
     training.best = state.get("best", {})
     training.optimizer.load_state_dict(state["optimizer"])
     training.losses.restart(state["loss_sum"], state["objective_sum"])
+    set_up_s = training.position.set_up_seconds  # it was done once more
     training.position = Position(
         epoch=state["epoch"],
         step=state["step"],
-        seconds=state["seconds"],
+        seconds=state["seconds"] + set_up_s,
+        set_up_seconds=state.get("set_up_seconds", 0.0) + set_up_s,
+        epoch_seconds=state.get("epoch_seconds", 0.0),
         history=[Epoch.model_validate(record) for record in json.loads(state["history"])],
     )
     say(f"resumed after epoch {state['epoch']} and {state['step']} steps")

@@ -11,10 +11,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.train.conftest import FLAGS
-from train import loop, timing
+from tests.train.conftest import FLAGS, Steps
+from train import finish, loop, timing, training
 from train.checkpoint import load_run
+from train.networks.activation_map import ActivationMap
+from train.networks.front_cache import FrontCache
 from train.report.event_log import EVENTS_FOLDER, epoch_scalars
+from train.report.run_row import read_row
 from train.run import main
 from train.timing import StepTimes
 
@@ -114,6 +117,38 @@ def test_run_tells_where_its_time_went_also_to_tensorboard(photos: Path, tmp_pat
         assert [event.step for event in events.Scalars(tag)] == [1, 2]
         assert events.Scalars(tag)[0].value == pytest.approx(first, rel=1e-6)
     assert {"curves", "reliability", "mistakes"} <= set(events.Tags()["images"])
+
+
+def test_every_second_before_and_in_an_epoch_counts_also_where_it_was_stopped(
+    photos: Path, tmp_path: Path, clock: Clock, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map of the frozen front takes 7 s (there are two of them), a step 1 s, and nothing else any time."""
+    real_open, real_step = FrontCache.open, loop.train_step
+
+    def open_slowly(*arguments: object) -> ActivationMap:
+        clock.now += 7
+        return real_open(*arguments)  # type: ignore[arg-type]
+
+    def step_slowly(*arguments: object) -> None:
+        clock.now += 1
+        real_step(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FrontCache, "open", open_slowly)
+    monkeypatch.setattr(loop, "train_step", step_slowly)
+    for module in (loop, training, finish):
+        monkeypatch.setattr(module, "time", clock)
+    flags = ["--data", str(photos), "--epochs", "2", *FLAGS, "--freeze", "1", "--no-augment"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([*flags, "--out", str(whole)]) == 0
+    steps.stop_after(5)  # after two of the second epoch's three steps
+    assert main([*flags, "--out", str(parts)]) == 128 + signal.SIGTERM
+    assert main(["--resume", str(parts)]) == 0
+    for run, before_s in ((whole, 14), (parts, 28)):  # a resumed run opens the maps again
+        metrics, row = load_run(run).metrics, read_row(run, "run")
+        assert [(record.seconds, record.images_per_second) for record in metrics.history] == [(3, 24 / 3)] * 2
+        assert (metrics.set_up_seconds, metrics.seconds) == (before_s, before_s + 6)
+        assert [seconds for seconds, _ in row.course] == [before_s + 3, before_s + 6]
+        assert f"Before the first epoch {before_s}.0 s went into" in (run / "report.md").read_text(encoding="utf-8")
 
 
 def test_killed_epoch_stands_in_tensorboard_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

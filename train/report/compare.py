@@ -121,8 +121,9 @@ def comparison_document(rows: Sequence[RunRow], differing: Sequence[str], reach:
             lambda: draw_courses(rows, reach),
             alt=f"Validation accuracy against seconds of training; {reach:g} is reached by "
             + ("; ".join(f"{row.run} after {row.seconds_to(reach):.0f} s" for row in quick) or "none"),
-            caption="Validation accuracy after each epoch, against the time of training alone. It can be read where "
-            "one machine made the runs and had nothing else to do.",
+            caption="Validation accuracy after each epoch, against the time of training, with what was computed once "
+            "before it (such as a frozen front) and without validation. It can be read where one machine made the runs "
+            "and had nothing else to do.",
         ),
         _effort_table(rows, reach),
     ]

@@ -130,13 +130,19 @@ def speed_section(run: TrainedRun) -> Section | None:
     validation_s = sum(timing.validation_s for timing in timings) / len(timings)
     epochs = [record.seconds for record in run.metrics.history]
     heat = tuple((0.0, part / max(total, 1e-12)) for part in parts.values())
+    before = (
+        f" Before the first epoch {run.metrics.set_up_seconds:.1f} s went into what is computed once: the head's "
+        "probe, cut-outs of items, what a frozen front makes of the photos, as far as the settings ask for them."
+        if run.metrics.set_up_seconds
+        else ""
+    )
     return Section(
         "Speed",
         (
             Text(
                 f"{run.metrics.images_per_second:.1f} training photos a second, {sum(epochs) / len(epochs):.1f} s an "
                 f"epoch for training and {validation_s:.1f} s for validation, on {run.metrics.device} in "
-                f"{run.metrics.precision}. Waiting for data took {rows[0][2]} of a step."
+                f"{run.metrics.precision}. Waiting for data took {rows[0][2]} of a step.{before}"
             ),
             Table(
                 "Where a training step's time went, mean over the epochs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 
 from safetensors import safe_open
@@ -45,12 +45,13 @@ class RunRow:
     weights: str
     commit: str | None
     course: tuple[tuple[float, float], ...]
-    """After each epoch the seconds of training so far, validation left out, and the validation accuracy."""
+    """After each epoch the seconds so far, of training and of what was computed before it, validation left out; and the
+    validation accuracy."""
     settings: tuple[tuple[str, str], ...]
     """Every setting of the run, by dotted name."""
 
     def seconds_to(self, accuracy: float) -> float | None:
-        """Of training, up to the end of the first epoch with that validation accuracy; None if there is none."""
+        """Up to the end of the first epoch with that validation accuracy, as in `course`; None if there is none."""
         return next((seconds for seconds, reached in self.course if reached >= accuracy), None)
 
 
@@ -97,10 +98,9 @@ def _findings(path: Path) -> Findings | None:
 
 
 def _course(run: TrainedRun) -> tuple[tuple[float, float], ...]:
-    """From the speed of each epoch, since the seconds of an epoch that was resumed are of its second part alone."""
-    photos, history = len(run.split.parts["train"]), run.metrics.history
-    seconds = accumulate(photos / epoch.images_per_second for epoch in history)
-    return tuple(zip(seconds, (epoch.val_accuracy for epoch in history), strict=True))
+    history = run.metrics.history
+    seconds = accumulate((epoch.seconds for epoch in history), initial=run.metrics.set_up_seconds)
+    return tuple(zip(islice(seconds, 1, None), (epoch.val_accuracy for epoch in history), strict=True))
 
 
 def _settings(run: TrainedRun) -> tuple[tuple[str, str], ...]:
