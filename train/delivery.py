@@ -32,4 +32,6 @@ def describe_delivery(history: Sequence[Epoch], recipe: Recipe, epochs: int) -> 
         averaged=recipe.ema_decay > 0,
         picked_by_validation=recipe.deliver == "best",
         patience=recipe.patience,
+        blend=recipe.blend,
+        blended_with=recipe.blend_with.name if recipe.blend_with else "",
     )

@@ -141,9 +141,13 @@ class Delivery(_Record):
     """Whether they are the moving average."""
     picked_by_validation: bool
     patience: int
+    blend: float = 0.0
+    """Part of other weights in what is delivered."""
+    blended_with: str = ""
+    """Name of the run whose weights these are; empty: the starting weights."""
 
     def describe(self) -> str:
-        """For the report: one or two sentences."""
+        """For the report: one to three sentences."""
         what = "the moving average" if self.averaged else "the plain weights"
         text = f"The weights are {what} after epoch {self.epoch} of {self.epochs_trained}"
         if self.picked_by_validation:
@@ -153,6 +157,10 @@ class Delivery(_Record):
         if self.epochs_trained < self.epochs_planned:
             text += f". The run stopped early: {self.patience} epochs brought nothing better"
             text += f", of {self.epochs_planned} that were planned"
+        if self.blend:
+            other = f"the weights of the run {self.blended_with}" if self.blended_with else "the starting weights"
+            text += f". What is delivered is a blend: {1 - self.blend:.2f} of these and {self.blend:.2f} of {other}"
+            text += "; the figures of single epochs are from before it"
         return text + "."
 
 

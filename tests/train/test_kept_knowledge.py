@@ -34,6 +34,14 @@ def start(train_tiny: Callable[..., Path]) -> str:
     return str(train_tiny("--epochs", "12", "--ema-decay", "0", name="start") / "model.safetensors")
 
 
+def report_of(run: Path) -> str:
+    """What the report says above its sections."""
+    text, page = ((run / file).read_text(encoding="utf-8") for file in ("report.md", "report.html"))
+    summary = text.split("\n\n")[1]
+    assert summary in page
+    return summary
+
+
 def test_probe_tells_apart_what_can_be_told_apart_and_ignores_scales() -> None:
     torch.manual_seed(0)
     labels = torch.arange(90) % 3
@@ -145,9 +153,12 @@ def test_blend_delivers_a_point_between_start_and_end(train_tiny: Callable[..., 
     assert torch.equal(load_state(blended)["ema"]["back.0.weight"], ended["back.0.weight"])
     assert load_run(blended).validation.photos == 6
 
+    assert "blend" not in report_of(whole)
     assert main(["--resume", str(whole), "--blend", "0.25"]) == 0  # a finished run, blended afterwards
     assert_same_weights(whole, blended)
+    assert "a blend: 0.75 of these and 0.25 of the starting weights" in report_of(whole)
     assert main(["--resume", str(whole), "--blend", "0"]) == 0
+    assert "blend" not in report_of(whole)
     assert all(torch.equal(value, ended[name]) for name, value in weights_of(whole).items())
 
 
@@ -157,6 +168,7 @@ def test_two_runs_are_blended_into_one(
     first, second = (train_tiny("--weights", start, "--seed", seed, name=f"run{seed}") for seed in ("1", "2"))
     ours, theirs = weights_of(first), weights_of(second)
     assert main(["--resume", str(first), "--blend", "0.4", "--blend-with", str(second)]) == 0
+    assert "a blend: 0.60 of these and 0.40 of the weights of the run run2" in report_of(first)
     for name, value in weights_of(first).items():
         if value.is_floating_point():
             assert torch.allclose(value, 0.6 * ours[name] + 0.4 * theirs[name], atol=1e-6), name
