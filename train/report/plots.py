@@ -15,8 +15,7 @@ from train.metrics import Epoch, RunMetrics
 def draw_curves(metrics: RunMetrics) -> Figure:
     """Loss, validation accuracy and learning rate over the epochs."""
     history = metrics.history
-    figure = Figure(figsize=(12, 3.5))
-    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.14, top=0.91, wspace=0.2)
+    figure = Figure(layout="constrained")
     losses, accuracies, rates = figure.subplots(1, 3)
     _line(losses, history, [record.train_loss for record in history], "training, augmented", "o")
     _line(losses, history, [record.val_loss for record in history], "validation", "s")
@@ -30,8 +29,10 @@ def draw_curves(metrics: RunMetrics) -> Figure:
     _line(accuracies, history, [record.val_macro_f1 for record in history], "macro F1", "s")
     raw = [record.raw_val_accuracy for record in history]
     _line(accuracies, history, raw, "accuracy, plain weights", "", alpha=0.45, linestyle="--")
-    _finish(accuracies, history, "Validation (moving average of the weights)", rising=True)
+    _finish(accuracies, history, "Validation (moving average of the weights)")
     _draw_rates(rates, history)
+    rows = max(math.ceil(len(axes.lines) / _legend_columns(axes)) for axes in figure.axes)
+    figure.set_size_inches(12, 3.5 + 0.22 * rows)  # legends stand below the panels, where they cover nothing
     return figure
 
 
@@ -66,9 +67,14 @@ def _line(
     axes.plot(epochs, values, label=label, marker=marker, alpha=alpha, linestyle=linestyle)
 
 
-def _finish(axes: Axes, history: Sequence[Epoch], title: str, *, rising: bool = False) -> None:
+def _finish(axes: Axes, history: Sequence[Epoch], title: str) -> None:
     axes.set_xlim(0.5, len(history) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_title(title)
-    axes.legend(loc="lower right" if rising else "upper right")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), borderaxespad=0, frameon=False,
+                ncols=_legend_columns(axes))  # fmt: skip
+
+
+def _legend_columns(axes: Axes) -> int:
+    return 1 if len(axes.lines) <= 4 else 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -56,7 +57,9 @@ def is_over_light(conditions: Sequence[str]) -> bool:
 def draw_light(runs: Sequence[StudyRun]) -> Figure:
     """Accuracy over exposure: as trained, and where measured with the correction on or off on the device alone."""
     kinds = [kind for kind in _KINDS if f"{exposure_name(1.0)}{kind}" in runs[0].scores]
-    figure = Figure(figsize=(1.5 + 4.6 * len(kinds), 4.8), layout="constrained")
+    columns = min(len(runs), len(kinds))  # of the legend: a name may be as long as a panel is wide
+    height = 4.6 + 0.2 * math.ceil(len(runs) / columns)
+    figure = Figure(figsize=(1.5 + 4.6 * len(kinds), height), layout="constrained")
     panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         for number, item in enumerate(runs):
@@ -65,7 +68,8 @@ def draw_light(runs: Sequence[StudyRun]) -> Figure:
         axes.set_xlabel("light")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("validation accuracy")
-    panels[0].legend(fontsize=8, title="trained with", title_fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, title="trained with")
     return figure
 
 
