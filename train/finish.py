@@ -74,9 +74,10 @@ def _write(training: Training, metrics: RunMetrics, outputs: RunOutputs) -> None
 
 
 def _origin(training: Training) -> str:
-    """Where the weights come from: what was loaded, and whose answers were learnt."""
-    names = training.teachers.names if training.teachers else ()
-    return training.weights.summary() + (f"; distilled from {', '.join(names)}" if names else "")
+    """Where the weights come from: what was loaded, what is amiss with it, and whose answers were learnt."""
+    names = ", ".join(training.teachers.names) if training.teachers else ""
+    parts = (training.weights.summary(), training.weights.warning(training.frozen.entries))
+    return "; ".join([*filter(None, parts), *([f"distilled from {names}"] if names else [])])
 
 
 def _delivery(training: Training) -> Delivery:

@@ -167,6 +167,8 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
     say(weights.summary())
     frozen = freeze(model, architecture, config.recipe, frozenset(weights.loaded))
+    if warning := weights.warning(frozen.entries):
+        say(f"  warning: {warning}")
     with fabric.rank_zero_first(local=True):  # and so does decoding
         store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from smartbin.images import BgrImage, read_image
 from smartbin.preprocess import to_input
 from tests.train.scenes import item
-from tests.train.tiny import NAME, register_tiny
+from tests.train.tiny import NAME, TinyNetwork, register_tiny
 from train.audit import command, measure
 from train.audit.network import network_of_run
 from train.audit.records import Audit
@@ -285,3 +286,17 @@ def test_only_broken_photos_is_an_error(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["data", "audit", str(tmp_path / "set"), "--no-labels", "--out", str(tmp_path / "audit")]) == 1
     assert "0 readable, 8 broken" in capsys.readouterr().err
     assert not (tmp_path / "audit").exists()
+
+
+def test_weights_that_lack_entries_are_told_of(clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As training tells; the head is not asked for here."""
+    state = TinyNetwork(5, 0.0).state_dict()
+    save_file(state, tmp_path / "whole.safetensors")
+    save_file({name: value for name, value in state.items() if "back" not in name}, tmp_path / "part.safetensors")
+    assert audit(clean, tmp_path / "whole", "--weights", str(tmp_path / "whole.safetensors")).notes == ()
+    assert "note:" not in capsys.readouterr().out
+    audit(clean, tmp_path / "part", "--weights", str(tmp_path / "part.safetensors"))
+    told = "5 of the 10 entries of tiny are not in its weights (part.safetensors) and are random"
+    assert f"note: {told}" in capsys.readouterr().out
+    for report in ("audit.md", "audit.html"):
+        assert told in (tmp_path / "part" / report).read_text(encoding="utf-8")

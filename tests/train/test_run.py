@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from smartbin.config import load_settings
 from tests.conftest import REPOSITORY
@@ -131,6 +131,20 @@ def test_frozen_stage_keeps_weights_and_statistics(train_tiny: Callable[..., Pat
         if name != "front.1.num_batches_tracked":  # a counter, which is not loaded
             assert torch.equal(before[name], tuned[name]), name
     assert not torch.equal(before["back.0.weight"], tuned["back.0.weight"])
+
+
+def test_frozen_layers_that_stay_random_are_warned_of(
+    train_tiny: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = train_tiny("--freeze", "1", name="start")
+    assert "frozen entries start random and are never trained [front.0.weight," in capsys.readouterr().out
+    partly = {name: value for name, value in weights_of(start).items() if name != "front.1.running_var"}
+    save_file(partly, tmp_path / "partly.safetensors")
+    lacking = train_tiny("--weights", str(tmp_path / "partly.safetensors"), "--freeze", "1", name="lacking")
+    assert "warning: 1 frozen entries start random" in capsys.readouterr().out
+    assert "1 frozen entries start random" in (lacking / "report.md").read_text(encoding="utf-8")
+    flags = ("--weights", str(start / "model.safetensors"), "--freeze", "1")
+    assert "frozen entries" not in load_run(train_tiny(*flags, name="whole")).metrics.starting_weights
 
 
 def test_sigterm_from_outside_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def summary(audit: Audit) -> list[str]:
         lines.append(f"labels: {len(audit.labels.suspects)} to be looked at")
     else:
         lines.append(f"labels were not checked: {audit.labels_note}")
+    lines += [f"note: {note}" for note in audit.notes]
     return lines
 
 

@@ -23,7 +23,7 @@ from train.checkpoint import load_run
 from train.inference import normalise
 from train.networks.architectures import Architecture, architecture_of
 from train.networks.feature_distance import collected_features
-from train.networks.weights import load_weights
+from train.networks.weights import LoadedWeights, load_weights
 
 _BATCH = 32
 
@@ -37,6 +37,8 @@ class FrozenNetwork:
     spec: PreprocessSpec
     device: torch.device
     origin: str
+    note: str = ""
+    """What is amiss with its weights."""
 
 
 def network_of_run(path: Path, device: torch.device) -> FrozenNetwork:
@@ -54,8 +56,19 @@ def network_of_weights(name: str, weights: str, device: torch.device) -> FrozenN
     torch.manual_seed(0)
     model = architecture.build(2, 0.0, 0.0)  # the head is not used
     loaded = load_weights(model, architecture, weights)
-    spec = PreprocessSpec(size=architecture.test_size)
-    return FrozenNetwork(model.eval().to(device), architecture, spec, device, f"{name}, weights {loaded.source}")
+    spec, origin = PreprocessSpec(size=architecture.test_size), f"{name}, weights {loaded.source}"
+    return FrozenNetwork(model.eval().to(device), architecture, spec, device, origin, _gaps(architecture, loaded))
+
+
+def _gaps(architecture: Architecture, loaded: LoadedWeights) -> str:
+    body = [name for name in (*loaded.loaded, *loaded.missing) if not architecture.is_head(name)]
+    missing = sum(not architecture.is_head(name) for name in loaded.missing)
+    if not missing:
+        return ""
+    return (
+        f"{missing} of the {len(body)} entries of {architecture.name} are not in its weights ({loaded.source}) and are "
+        "random: what is said of labels and look-alikes is worth less"
+    )
 
 
 class FeatureTap:

@@ -71,7 +71,7 @@ def survey(data: DataSet, network: FrozenNetwork | None, alike: float) -> Survey
     audit = Audit(
         data=data.name,
         split=data.split,
-        notes=data.notes,
+        notes=(*data.notes, *([network.note] if network and network.note else [])),
         classes=data.classes,
         sources=sources,
         photos=len(facts) + len(measured.broken),

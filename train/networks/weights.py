@@ -47,6 +47,16 @@ class LoadedWeights:
         line += f" [{_sample(self.missing)}]" if self.missing else ""
         return line + (f", {len(self.left_over)} left over [{_sample(self.left_over)}]" if self.left_over else "")
 
+    def warning(self, frozen: frozenset[str]) -> str:
+        """For the same: whether any of the `frozen` entries start random, which they then remain; else empty."""
+        random = tuple(name for name in self.missing if name in frozen)
+        if not random:
+            return ""
+        return (
+            f"{len(random)} frozen entries start random and are never trained [{_sample(random)}]: freeze less, or "
+            "give --weights that have them"
+        )
+
 
 def load_weights(
     model: nn.Module, architecture: Architecture, source: str, *, head_start: HeadStart = "small"
