@@ -20,6 +20,7 @@ from benchmarks.conditions import read_conditions
 from benchmarks.folder_scenario import run_folder
 from benchmarks.preprocess_scenario import run_preprocess
 from benchmarks.report import Report, Table
+from smartbin.arguments import accuracy, count
 from smartbin.atomic import write_text_atomic
 from smartbin.bundle import builtin_bundle_path
 from smartbin.errors import ConfigError, run_cli
@@ -42,31 +43,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--bundle", type=Path, nargs="+", default=[], metavar="DIR", help="model bundles (default: the built-in one)")
     add("--run", type=Path, metavar="RUN", help="classifier: a trained run, to compare with torch eager float32")
     add("--photos", type=Path, metavar="FOLDER", help="real photos, in any folders below it")
-    add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
-    add("--laps", type=_positive, default=100, metavar="N", help="laps at batch 1 (default: 100)")
-    add("--size", type=_positive, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
-    add("--limit", type=_positive, metavar="N", help="folder, memory: N photos at most; training: a class and part")
+    add("--threads", type=count, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
+    add("--laps", type=count, default=100, metavar="N", help="laps at batch 1 (default: 100)")
+    add("--size", type=count, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
+    add("--limit", type=count, metavar="N", help="folder, memory: N photos at most; training: a class and part")
     add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
     training = parser.add_argument_group("training")
     add = training.add_argument
     add("--model", default="resnet50", help="network of all candidates (default: resnet50)")
     add("--weights", default="imagenet_v1", help="starting weights of all candidates (default: imagenet_v1)")
     add("--freeze", type=int, default=7, metavar="N", help="children that are frozen from the front (default: 7)")
-    add("--epochs", type=_positive, default=8, metavar="N", help="epochs of every candidate (default: 8)")
-    add("--target", type=float, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
-    add("--batch", type=_positive, default=32, metavar="N", help="photos in a batch (default: 32)")
+    add("--epochs", type=count, default=8, metavar="N", help="epochs of every candidate (default: 8)")
+    add("--target", type=accuracy, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
+    add("--batch", type=count, default=32, metavar="N", help="photos in a batch (default: 32)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the networks run (default: auto)")
     add("--ours", action="append", default=[], metavar="'NAME: FLAGS'", help="a candidate: flags of train/run.py")
     add = parser.add_argument_group("all scenarios").add_argument
     add("--out", type=Path, metavar="FILE", help="write the report as JSON, too")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, but got {text}")
-    return value
 
 
 def _run(options: argparse.Namespace, command: str) -> int:

@@ -11,6 +11,7 @@ from typing import get_args
 
 from export.build import GOLDEN, ExportOptions
 from export.parity import Precision
+from smartbin.arguments import count, number
 from smartbin.bundle import Bundle, Target
 from smartbin.errors import ConfigError
 from train.checkpoint import TrainedRun
@@ -45,12 +46,10 @@ def add_bundle_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="name of the model (default: architecture-data)")
     parser.add_argument("--version", help="version of the model (default: today's date)")
-    parser.add_argument(
-        "--limit", type=positive, metavar="N", help="use at most N photos of each set, to try things out"
-    )
+    parser.add_argument("--limit", type=count, metavar="N", help="use at most N photos of each set, to try things out")
     parser.add_argument(
         "--unfamiliar",
-        type=_share,
+        type=number(float, "a number of 0 or more", lambda value: 0 <= value < math.inf),
         default=None,
         metavar="SHARE",
         help="add the distance from the training photos, in the network's features, to the energy, scaled to SHARE of "
@@ -95,18 +94,3 @@ def written(bundle: Bundle) -> str:
     else:
         step = f"smartbin run --bundle {bundle.path}"
     return f"written: {bundle.path}\nnext:    {step}"
-
-
-def positive(text: str) -> int:
-    """A whole number of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, but got {text}")
-    return value
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, but got {text}")
-    return value

@@ -19,10 +19,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from export.arguments import PRECISIONS, add_bundle_flags, export_options, positive, written
+from export.arguments import PRECISIONS, add_bundle_flags, export_options, written
 from export.build import check_place, export_bundle
 from export.photo_batches import PhotoSet, take_evenly
 from export.validate import metric
+from smartbin.arguments import accuracy, count, number
 from smartbin.atomic import replace_folder
 from smartbin.bundle import Bundle, read_bundle
 from smartbin.engine.opening import build_here
@@ -61,28 +62,21 @@ def best_parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="int8", help="default: int8")
     parser.add_argument(
         "--min-accuracy",
-        type=_part,
+        type=accuracy,
         default=0.0,
         metavar="A",
         help="of the exported file on the validation photos, 0 to 1",
     )
     parser.add_argument(
         "--max-latency-ms",
-        type=float,
+        type=number(float, "a number of 0 or more", lambda value: value >= 0),
         default=math.inf,
         metavar="L",
         help="median for one photo, network alone, on this machine; with --target tensorrt this needs TensorRT",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: as the daemon's)")
+    parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: as the daemon's)")
     add_bundle_flags(parser)
     return parser
-
-
-def _part(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a part between 0 and 1, such as 0.95, but got {text}")
-    return value
 
 
 def export_best(arguments: argparse.Namespace) -> int:

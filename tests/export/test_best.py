@@ -85,4 +85,4 @@ def test_runs_on_different_photos_are_not_ranked(
 def test_accuracy_in_percent_is_refused(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["best", str(good), "--min-accuracy", "95", "--out", str(tmp_path / "bundle")])
-    assert "between 0 and 1" in capsys.readouterr().err
+    assert "a number above 0, at most 1" in capsys.readouterr().err

@@ -153,7 +153,8 @@ def test_time_to_an_accuracy_is_that_of_the_first_epoch_that_has_it(pair: tuple[
 
 
 @pytest.mark.parametrize("reach", ["0", "1.1", "nan", "most"])
-def test_accuracy_that_no_run_can_reach_is_refused(reach: str) -> None:
+def test_accuracy_that_no_run_can_reach_is_refused(reach: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["compare", "runs/a", "--reach", reach])
     assert stop.value.code == 2
+    assert f"argument --reach: must be a number above 0, at most 1, but got '{reach}'" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from smartbin.arguments import accuracy
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
 from train.console import say
@@ -34,7 +35,7 @@ def compare_command(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder to write to (default: comparison)")
     parser.add_argument(
         "--reach",
-        type=_share,
+        type=accuracy,
         default=_REACH,
         metavar="ACCURACY",
         help=f"say how long each run took to this validation accuracy (default: {_REACH:g})",
@@ -45,13 +46,6 @@ def compare_command(arguments: Sequence[str]) -> int:
     say(f"{len(rows)} runs; best on validation: {best.run}, {best.accuracy:.4f}")
     say(f"written: {known.out / COMPARISON}.html, .md, .png, .csv")
     return 0
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"must be above 0, at most 1, but got {text}")
-    return value
 
 
 def compare(runs: Sequence[Path], out: Path, reach: float = _REACH) -> list[RunRow]:
