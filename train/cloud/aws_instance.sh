@@ -13,9 +13,10 @@ root=${SMARTBIN_ROOT:-/opt/smartbin}
 log=${SMARTBIN_LOG:-/var/log/smartbin-train.log}
 imds=${SMARTBIN_IMDS:-http://169.254.169.254/latest}
 poll_s=${SMARTBIN_POLL_S:-5}
+copy_s=${SMARTBIN_COPY_S:-120} # from copy to copy of the log
 spare_s=300 # before the deadline, for the state to be saved and copied
 run=$root/runs/$RUN_NAME
-training='' ending='' signalled='' id=''
+training='' ending='' signalled='' id='' copier=''
 
 say() { echo "$(date -u +%FT%TZ) smartbin: $*"; }
 metadata() {
@@ -38,10 +39,26 @@ tell_stack() {
     say "the stack takes no signal now"
 }
 
+copy_log() {
+  aws s3 cp --only-show-errors "$log" "s3://$BUCKET/logs/$RUN_NAME/$id.log" || say "the log could not be copied"
+}
+
+# While the instance lives: one that is lost all at once copies nothing any more.
+start_copier() {
+  set -m # a process group, so that it ends with its sleep
+  while sleep "$copy_s"; do copy_log; done &
+  copier=$!
+  set +m
+}
+
+stop_copier() {
+  [ -z "$copier" ] || { kill -TERM -- "-$copier" && wait "$copier"; } 2>/dev/null || true
+}
+
 # Ends the instance and makes its group smaller by it, so that nothing replaces it.
 leave() {
   say "the end: $1"
-  aws s3 cp --only-show-errors "$log" "s3://$BUCKET/logs/$RUN_NAME/$id.log" || say "the log could not be copied"
+  copy_log
   sleep "${SMARTBIN_LOG_S:-15}" # for the CloudWatch agent to send the last lines
   aws autoscaling terminate-instance-in-auto-scaling-group --region "$REGION" --instance-id "$id" \
     --should-decrement-desired-capacity || shutdown -P now
@@ -50,8 +67,12 @@ leave() {
 at_exit() {
   local code=$?
   trap - EXIT TERM
+  stop_copier
   case $ending in
-    'the spot instance is taken away' | 'the instance is stopped') say "$ending; the state is saved" ;;
+    'the spot instance is taken away' | 'the instance is stopped')
+      say "$ending; the state is saved"
+      copy_log
+      ;;
     *)
       tell_stack "$code" "${ending:-ended with code $code before training began}"
       leave "${ending:-code $code}"
@@ -84,7 +105,7 @@ logs() {
   {"file_path": "$log", "log_group_name": "$LOG_GROUP", "log_stream_name": "$RUN_NAME/{instance_id}"}]}}}}
 JSON
   amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c "file:$settings" >/dev/null ||
-    say "no logs in CloudWatch; they are copied to the bucket at the end"
+    say "no logs in CloudWatch; the log is in the bucket"
 }
 
 source_code() {
@@ -130,6 +151,7 @@ main() {
   trap "stop 'the instance is stopped'" TERM
   id=$(metadata instance-id)
   say "instance $id, run $RUN_NAME, until ${DEADLINE}Z"
+  start_copier
   guard
   dnf install -y -q amazon-cloudwatch-agent git-core python3.12 python3.12-pip python3.12-devel gcc tar gzip
   id trainer >/dev/null 2>&1 || useradd --system --home-dir "$root" trainer

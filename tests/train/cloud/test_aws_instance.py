@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.train.cloud.machines import FAKE
+from tests.train.cloud.machines import FAKE, vanish
 from tools.embed_user_data import SCRIPT
 
 BIN = Path(__file__).parent / "fake_bin"
@@ -72,7 +72,9 @@ class _Answer(BaseHTTPRequestHandler):
 class Instance:
     """An instance with a disk of its own; the bucket is shared with others of the same `cloud` folder."""
 
-    def __init__(self, cloud: Path, name: str, metadata: Metadata, flags: str, hours: float, source: str) -> None:
+    def __init__(
+        self, cloud: Path, name: str, metadata: Metadata, flags: str, hours: float, source: str, copy_s: str
+    ) -> None:
         self.disk = cloud / name
         self.disk.mkdir()
         self.metadata = metadata
@@ -107,6 +109,7 @@ class Instance:
             "SMARTBIN_IMDS": metadata.url,
             "SMARTBIN_POLL_S": "0.05",
             "SMARTBIN_LOG_S": "0",
+            "SMARTBIN_COPY_S": copy_s,
         }
 
     def boot(self) -> subprocess.Popen[bytes]:
@@ -120,6 +123,12 @@ class Instance:
     def has_done(self, epochs: int) -> bool:
         state = self.run / "checkpoint.pt"
         return state.exists() and state.read_text(encoding="ascii") == str(epochs)
+
+    @property
+    def copied_log(self) -> str:
+        """What the bucket has of it, so far."""
+        file = self.bucket / "logs" / "lite0" / "i-0123.log"
+        return file.read_text(encoding="utf-8") if file.exists() else ""
 
     @property
     def log(self) -> str:
@@ -142,9 +151,14 @@ class Cloud:
         (bucket / "data" / "mine" / "glass" / "1.jpg").write_bytes(b"a photo")
 
     def instance(
-        self, name: str = "i1", flags: str = "--epochs 4", hours: float = 2, source: str = "source/smartbin.tar.gz"
+        self,
+        name: str = "i1",
+        flags: str = "--epochs 4",
+        hours: float = 2,
+        source: str = "source/smartbin.tar.gz",
+        copy_s: str = "600",
     ) -> Instance:
-        return Instance(self.folder, name, self.metadata, flags, hours, source)
+        return Instance(self.folder, name, self.metadata, flags, hours, source, copy_s)
 
     @property
     def calls(self) -> list[str]:
@@ -170,7 +184,7 @@ def test_finished_run_is_in_the_bucket_and_the_instance_has_left_its_group(cloud
     mine = instance.disk / "root" / "photos" / "data" / "mine"
     assert f"data = \"['garbage', '{mine}']\"" in (kept / "config.toml").read_text(encoding="ascii")
     assert (mine / "glass" / "1.jpg").exists()
-    assert "the end: finished\n" in (instance.bucket / "logs" / "lite0" / "i-0123.log").read_text(encoding="utf-8")
+    assert "the end: finished\n" in instance.copied_log
 
     [signalled] = cloud.called("cfn-signal")
     assert signalled.startswith("cfn-signal --exit-code 0 --reason training has begun --stack bin --resource Trainer")
@@ -187,7 +201,7 @@ def test_spot_instance_that_is_taken_away_is_followed_by_one_that_goes_on(cloud:
     first = cloud.instance("first", "--epochs 4 --hold 3")
     cloud.metadata.notice = lambda: first.has_done(2)
     assert first.live() == 143
-    assert f"{TAKEN_AWAY}; the state is saved" in first.log
+    assert f"{TAKEN_AWAY}; the state is saved" in first.copied_log
     assert cloud.called("aws") == []  # it stays in its group, which replaces it
     assert (first.bucket / "runs" / "lite0" / "checkpoint.pt").read_text(encoding="ascii") == "2"
 
@@ -213,9 +227,25 @@ def test_machine_that_goes_down_saves_first(cloud: Cloud) -> None:
         assert seen.wait(60)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 143
-    assert "the instance is stopped; the state is saved" in instance.log
+    assert "the instance is stopped; the state is saved" in instance.copied_log
     assert (instance.bucket / "runs" / "lite0" / "checkpoint.pt").read_text(encoding="ascii") == "2"
     assert cloud.called("aws") == []
+
+
+def test_log_of_a_machine_that_is_lost_all_at_once_is_in_the_bucket(cloud: Cloud) -> None:
+    instance = cloud.instance(flags="--hold 3", copy_s="0.05")
+    seen = threading.Event()
+
+    def watch() -> bool:
+        if instance.has_done(2) and "epoch 2" in instance.copied_log:
+            seen.set()
+        return False
+
+    cloud.metadata.notice = watch
+    with instance.boot() as process:
+        assert seen.wait(60)
+        vanish(process.pid)
+        assert process.wait(60) == -signal.SIGKILL
 
 
 def test_deadline_saves_and_ends(cloud: Cloud) -> None:

@@ -42,6 +42,20 @@ def test_docker_gets_flags_that_training_has(words: list[str]) -> None:
         assert entry == "torchrun" or (REPOSITORY / entry).is_file()
 
 
+def test_folders_that_docker_mounts_are_made_before() -> None:
+    """Docker makes a missing one as root."""
+    made: set[str] = set()
+    mounted: set[str] = set()
+    for words in COMMANDS:
+        if words[0] == "mkdir":
+            made |= set(words[2:])
+        places = [words[number + 1] for number, word in enumerate(words) if word == "-v"]
+        folders = {place.split(":")[0].removeprefix("$PWD/") for place in places}
+        assert folders <= made, words
+        mounted |= folders
+    assert mounted == {"photos", "runs"}
+
+
 def test_commands_were_found() -> None:
     kinds = [words[0].rsplit("/")[-1] for words in COMMANDS]
     assert {"sky", "aws.sh", "docker"} <= set(kinds)
