@@ -16,11 +16,12 @@ from device.bundles import choose_bundle
 from device.config import DeviceConfig, load_config
 from smartbin.bundle import CARD_FILE, Bundle, Manifest
 from smartbin.bundle_store import read_trusted
+from smartbin.config import dotted
 from smartbin.golden import SelfTest, self_test
 from smartbin.runtime import open_classifier
 from smartbin.signing import make_key, sign_bundle
 
-_UNTOLD = ("metrics", "parity")  # told in lines of their own
+_UNTOLD = {"metrics", "parity"}  # told in lines of their own
 
 
 def bundle(options: argparse.Namespace) -> int:
@@ -123,8 +124,8 @@ def _title(shown: Bundle) -> str:
 
 def _facts(manifest: Manifest) -> dict[str, str]:
     """Every field of a manifest by dotted name, and accuracy by measured set."""
-    content = manifest.model_dump(mode="json")
-    facts = {name: _text(value) for name, value in _flat("", {k: v for k, v in content.items() if k not in _UNTOLD})}
+    content = manifest.model_dump(mode="json", exclude=_UNTOLD)
+    facts = {name: _text(value) for name, value in dotted(content).items()}
     for metric in manifest.metrics:
         interval = f"{metric.interval_low:.3f}–{metric.interval_high:.3f}"
         facts[f"accuracy of the {metric.of}, {metric.split}"] = (
@@ -132,12 +133,6 @@ def _facts(manifest: Manifest) -> dict[str, str]:
         )
     facts["agreement with the checkpoint"] = f"{manifest.parity.top1_agreement:.4f}"
     return facts
-
-
-def _flat(prefix: str, value: object) -> list[tuple[str, object]]:
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [entry for key, held in value.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), held)]
 
 
 def _text(value: object) -> str:

@@ -112,6 +112,17 @@ def _config_error(
     )
 
 
+def dotted(values: Mapping[str, object]) -> dict[str, object]:
+    """Every value of nested tables by its dotted key, as `overrides` names it."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{below}": held for below, held in dotted(value).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
 def _nested(flat: Mapping[str, object]) -> dict[str, object]:
     result: dict[str, object] = {}
     for dotted, value in flat.items():

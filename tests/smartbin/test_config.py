@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from smartbin.config import SmartbinSettings, load_settings
+from smartbin.config import SmartbinSettings, dotted, load_settings
 from smartbin.errors import ConfigError
 
 
@@ -111,3 +111,7 @@ def test_keys_that_do_not_go_together_are_said_in_a_sentence(tmp_path: Path, mon
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no configuration file"):
         load_settings(Settings, tmp_path / "absent.toml")
+
+
+def test_nested_tables_by_dotted_keys() -> None:
+    assert dotted({"a": 1, "b": {"c": [2], "d": {"e": {}, "f": None}}}) == {"a": 1, "b.c": [2], "b.d.f": None}

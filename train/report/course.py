@@ -7,6 +7,7 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from smartbin.config import dotted
 from smartbin.errors import CheckpointError
 from train.checkpoint import CONFIG_FILE, TrainedRun
 from train.datasets.sources import PARTS
@@ -188,10 +189,4 @@ def settings_of(run: Path) -> tuple[tuple[str, str], ...]:
         content = tomlkit.parse(file.read_text(encoding="utf-8")).unwrap()
     except (OSError, TOMLKitError, UnicodeDecodeError) as error:
         raise CheckpointError("cannot read the run's settings", where=file, found=error) from error
-    return tuple(_flat("", content))
-
-
-def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
-    if not isinstance(value, dict):
-        return [(prefix, str(value))]
-    return [entry for key, held in value.items() for entry in _flat(f"{prefix}.{key}" if prefix else str(key), held)]
+    return tuple((name, str(value)) for name, value in dotted(content).items())
