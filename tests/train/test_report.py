@@ -18,6 +18,7 @@ from tests.train.conftest import FLAGS
 from tests.train.tiny import register_tiny
 from train.checkpoint import load_run
 from train.report import outsiders
+from train.report.document import duration
 from train.report.document_markdown import escape
 from train.report.findings import Findings
 from train.report.outputs import load_outputs
@@ -202,6 +203,12 @@ def test_outputs_with_a_pickle_are_refused(copy: Path) -> None:
 )
 def test_markdown_is_escaped(text: str, escaped: str) -> None:
     assert escape(text) == escaped
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.04, "0.0 s"), (8.44, "8.4 s"), (59, "59.0 s"), (90, "1.5 min")])
+def test_short_times_are_said_in_seconds(run: Path, seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+    assert re.search(r"\*\*Time: \d+\.\d s\*\*", (run / "report.md").read_text(encoding="utf-8"))
 
 
 def test_causes_of_a_higher_training_loss_are_named(copy: Path) -> None:

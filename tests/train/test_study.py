@@ -14,6 +14,7 @@ import pytest
 from tests.train.conftest import FLAGS
 from tests.train.sets import write_garbage, write_recycle
 from train.checkpoint import TrainedRun, load_run, read_record
+from train.report.document import duration
 from train.run import main
 from train.study.measure import MEASUREMENTS_FILE, MeasurementsFile
 from train.study.plans import DARK_RUNS, EXPOSURES, OURS, STUDIES, THEIRS, Choice, Network, dark_conditions
@@ -220,7 +221,9 @@ def test_ours_against_the_original_recipe_over_folds(photos: Path, tmp_path: Pat
     assert not theirs[0].preprocess.brightness.enabled
     text = (out / "study.md").read_text(encoding="utf-8")
     together = sum(run.validation.correct for run in ours) / 37
-    assert f"| tiny, ours | {together:.3f} (" in text
+    row = next(line for line in text.splitlines() if line.startswith(f"| tiny, ours | {together:.3f} ("))
+    seconds = sum(run.metrics.seconds for run in ours)
+    assert f" | {duration(seconds)} | " in row
     spread = np.std([run.validation.accuracy for run in ours], ddof=1)
     mean = np.mean([run.validation.accuracy for run in ours])
     assert f"| tiny, ours | {mean:.4f} ± {spread:.4f} |" in text

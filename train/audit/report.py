@@ -14,7 +14,7 @@ from train.audit.records import AUDIT_FILE, Audit
 from train.audit.report_content import content_sections
 from train.audit.report_faults import fault_sections
 from train.audit.survey import Survey
-from train.report.document import Document, Headline
+from train.report.document import Document, Headline, duration
 from train.report.document_html import to_html
 from train.report.document_markdown import write_markdown
 
@@ -64,7 +64,7 @@ def _document(found: Survey, shown: int) -> Document:
         f"split {audit.split}. Every photo was opened once. All findings: {AUDIT_FILE}; every photo: {PHOTOS_FILE}.",
         headlines=_headlines(audit),
         sections=(*content_sections(found), *fault_sections(found, shown)),
-        footer=f"Made in {audit.seconds / 60:.1f} minutes with {audit.software}.",
+        footer=f"Made in {duration(audit.seconds)} with {audit.software}.",
         notes=audit.notes,
     )
 

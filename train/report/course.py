@@ -12,7 +12,7 @@ from smartbin.errors import CheckpointError
 from train.checkpoint import CONFIG_FILE, TrainedRun
 from train.datasets.sources import PARTS
 from train.metrics import LossParts
-from train.report.document import Block, Facts, Section, Table, Text
+from train.report.document import Block, Facts, Section, Table, Text, duration
 from train.report.figure_files import picture
 from train.report.plots import draw_curves
 from train.timing import EVERY
@@ -169,7 +169,7 @@ def provenance_section(run: TrainedRun) -> Section:
         "photos": ", ".join(f"{part} {len(run.split.parts[part])}" for part in PARTS),
         "network input": f"{spec.size} px, brightness correction {'on' if spec.brightness.enabled else 'off'}",
         "seed": str(run.seed),
-        "time": f"{metrics.seconds / 60:.1f} minutes, {metrics.images_per_second:.1f} training photos a second",
+        "time": f"{duration(metrics.seconds)}, {metrics.images_per_second:.1f} training photos a second",
         "hardware": f"{metrics.device}, {metrics.precision}",
         "software": metrics.software,
         "commit": run.git_commit or "not a git checkout",

@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
+def duration(seconds: float) -> str:
+    """As reports say it: `8.4 s`, and from a minute on `12.5 min`."""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A paragraph; `quiet` ones are remarks in smaller type."""

@@ -14,7 +14,7 @@ from train.cli import parse_report
 from train.console import say
 from train.metrics import Score
 from train.report.course import loss_section, provenance_section, speed_section
-from train.report.document import Block, Document, Headline, Section, Table, Text
+from train.report.document import Block, Document, Headline, Section, Table, Text, duration
 from train.report.document_html import to_html
 from train.report.document_markdown import write_markdown
 from train.report.doubt import doubt_sections
@@ -91,8 +91,7 @@ def _headlines(run: TrainedRun, findings: Findings | None) -> tuple[Headline, ..
         if findings.catches:
             catch = findings.catches[0]
             found.append(Headline("Other things held back", f"{catch.caught:.1%}", "at the same thresholds"))
-    minutes = run.metrics.seconds / 60
-    return (*found, Headline("Time", f"{minutes:.1f} min", f"{_epochs(run)} on {run.metrics.device}"))
+    return (*found, Headline("Time", duration(run.metrics.seconds), f"{_epochs(run)} on {run.metrics.device}"))
 
 
 def _epochs(run: TrainedRun) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from smartbin.atomic import write_text_atomic
 from train.checkpoint import TrainedRun
 from train.metrics import Score
-from train.report.document import Document, Section, Table, Text
+from train.report.document import Document, Section, Table, Text, duration
 from train.report.document_html import to_html
 from train.report.document_markdown import write_markdown
 from train.report.figure_files import picture
@@ -103,7 +103,7 @@ def _measurements(runs: Sequence[StudyRun]) -> Iterator[tuple[StudyRun, str, Tra
 
 def _run_table(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Table:
     """A row per run."""
-    columns = ("run", *conditions, "macro F1", "training loss", "loss", "minutes", "images/s")
+    columns = ("run", *conditions, "macro F1", "training loss", "loss", "time", "images/s")
     rows = []
     for item in runs:
         first = item.first
@@ -111,7 +111,7 @@ def _run_table(runs: Sequence[StudyRun], conditions: Sequence[str]) -> Table:
         training = item.mean(lambda run: run.metrics.history[-1].train_loss)
         figures = (f"{first.macro_f1:.3f}", f"{training:.3f}", f"{first.loss:.3f}")
         speed = f"{item.mean(lambda run: run.metrics.images_per_second):.1f}"
-        rows.append((item.name, *accuracies, *figures, f"{item.seconds / 60:.1f}", speed))
+        rows.append((item.name, *accuracies, *figures, duration(item.seconds), speed))
     return Table("Accuracy and what it took", columns, tuple(rows))
 
 
