@@ -241,7 +241,12 @@ def load_state(path: Path) -> TrainState:
     """Read `checkpoint.pt` of the run directory `path`; `CheckpointError` if absent, damaged or of another version."""
     file = path / STATE_FILE
     if not file.is_file():
-        raise CheckpointError("nothing to resume here", where=path, expected=f"a run directory with {STATE_FILE}")
+        raise CheckpointError(
+            "nothing to resume here",
+            where=path,
+            expected=f"a run directory with {STATE_FILE}, which is there from the first epoch's end on",
+            fix="begin the run again, with another --out or without that folder",
+        )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:

@@ -161,6 +161,15 @@ def test_resume_refuses_other_settings_and_photos(
     assert "nothing to resume here" in capsys.readouterr().err
 
 
+def test_run_that_was_killed_in_its_first_epoch_has_to_be_begun_again(
+    train_tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train_tiny()
+    (run / "checkpoint.pt").unlink()
+    assert main(["--resume", str(run)]) == 1
+    assert "begin the run again, with another --out" in capsys.readouterr().err
+
+
 def test_damaged_run_is_refused(train_tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     path = train_tiny()
     (path / "checkpoint.pt").write_bytes(b"damaged")

@@ -47,13 +47,13 @@ def parse_fetch(arguments: Sequence[str]) -> FetchCommand:
     patience = Patience()
     parser.add_argument(
         "--timeout",
-        type=_positive,
+        type=number(float, "a number above 0", lambda value: value > 0),
         default=patience.read_s,
         metavar="S",
         help="give a silent server that long, seconds (default: %(default)g)",
     )
     parser.add_argument(
-        "--attempts", type=int, default=patience.attempts, metavar="N", help="try that often (default: %(default)s)"
+        "--attempts", type=count, default=patience.attempts, metavar="N", help="try that often (default: %(default)s)"
     )
     known = vars(parser.parse_args(arguments))
     name, sha256 = known["name"], known["sha256"]
@@ -100,10 +100,3 @@ def _add_root(parser: argparse.ArgumentParser, use: str, *other_names: str) -> N
         metavar="FOLDER",
         help=f"{use} (default: the environment's {DATA_VARIABLE}, else %(default)s)",
     )
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return value
