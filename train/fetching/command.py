@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smartbin.arguments import count, number
 from train.datasets.root import DATA_VARIABLE, default_data_root
 from train.fetching.download import Patience
 from train.fetching.registry import data_sets
