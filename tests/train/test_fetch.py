@@ -384,8 +384,8 @@ def test_sets_made_of_others_fetch_these(fetch: Fetch, site: Site, data: Path) -
         (("garbage", "--source", "pdx"), "must be one of kaggle, trashnet, trashnet-mirror"),
         (("combined", "--file", "a.zip"), "fetch these one by one"),
         (("garbage", "--file", "a.zip", "--url", "http://a"), "not allowed with"),
-        (("garbage", "--attempts", "0"), "must be 1 or more"),
-        (("garbage", "--timeout", "-1"), "must be above 0"),
+        (("garbage", "--attempts", "0"), "a whole number of 1 or more"),
+        (("garbage", "--timeout", "-1"), "a number above 0"),
     ],
 )
 def test_wrong_command_line(flags: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]) -> None:

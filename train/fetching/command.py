@@ -62,8 +62,6 @@ def parse_fetch(arguments: Sequence[str]) -> FetchCommand:
         parser.error(f"--sha256 {sha256}: must be 64 hexadecimal digits")
     if known["url"] and not re.match("https?://.", known["url"]):
         parser.error(f"--url {known['url']}: must begin with https:// or http://")
-    if known["attempts"] < 1:
-        parser.error("--attempts: must be 1 or more")
     spec = data_sets()[name]
     if len(spec.made_of) > 1 and any(known[flag] for flag in ("file", "url", "source", "sha256")):
         parser.error(f"{name} is made of {' and '.join(spec.made_of)}: fetch these one by one")
