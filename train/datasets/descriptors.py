@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from smartbin.images import BgrImage, LabelledPhoto
 from smartbin.preprocess import PreprocessSpec
 from train.cache.reading import PhotoStore
-from train.console import progress
+from train.console import progress, say
 from train.inference import DevicePreparation, normalise
 from train.loader import PhotoSamples, in_order, load_batches
 from train.machine import worker_count
@@ -66,7 +66,7 @@ def _network_features(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = architecture.build(2, 0.0, 0.0)
-        load_weights(model, architecture, weights)
+        say(f"photos are compared by {architecture.name}, {load_weights(model, architecture, weights).summary()}")
     cuda = machine.device != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     model.to(device).eval()
