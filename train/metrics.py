@@ -218,14 +218,21 @@ def score(outputs: Outputs, classes: Sequence[str]) -> Score:
     return _score(confusion_matrix(labels, outputs.predicted, len(classes)), float(losses.mean()), classes)
 
 
-def pooled(scores: Sequence[Score]) -> Score:
-    """The figures of one or more sets of photos together, all of the same classes."""
+def pooled(scores: Sequence[Score], *, same_photos: bool = False) -> Score:
+    """The figures of one or more sets of photos together, all of the same classes.
+
+    With `same_photos` several networks saw one set: the interval is that of one set, since the networks err alike.
+    """
     if len(scores) == 1:
         return scores[0]
     photos = sum(item.photos for item in scores)
     matrix = np.asarray([item.confusion for item in scores], np.int64).sum(axis=0)
     loss = sum(item.loss * item.photos for item in scores) / photos
-    return _score(matrix, loss, [entry.label for entry in scores[0].per_class])
+    together = _score(matrix, loss, [entry.label for entry in scores[0].per_class])
+    if not same_photos:
+        return together
+    low, high = wilson_interval(round(together.correct / len(scores)), scores[0].photos)
+    return together.model_copy(update={"interval_low": low, "interval_high": high})
 
 
 def score_sources(outputs: Outputs, classes: Sequence[str], sources: Sequence[str]) -> list[SourceScore]:

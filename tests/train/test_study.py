@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from smartbin.calibration import wilson_interval
 from tests.train.conftest import FLAGS
 from tests.train.sets import write_garbage, write_recycle
 from train.checkpoint import TrainedRun, load_run, read_record
@@ -207,19 +208,24 @@ def test_ours_against_the_original_recipe_over_folds(photos: Path, tmp_path: Pat
         "--test-size",
         "48",
     ]
-    command = ["study", "original", *flags, "--data", str(photos), "--out", str(out), *BASE]
+    command = ["study", "original", *flags, "--data", str(photos), "--measure", str(photos), "--out", str(out), *BASE]
     assert main(command) == 0
     rows = rows_of(out)
-    assert [(row["run"], row["fold"]) for row in rows] == [
+    at_home = [row for row in rows if row["condition"] == "validation"]
+    assert [(row["run"], row["fold"]) for row in at_home] == [
         (f"tiny{recipe}", fold) for recipe in (THEIRS, OURS) for fold in ("0", "1")
     ]
-    assert sum(int(row["photos"]) for row in rows) == 2 * 37
+    assert sum(int(row["photos"]) for row in at_home) == 2 * 37
     theirs, ours = ([load_run(out / f"tiny{recipe}, fold {fold}") for fold in (0, 1)] for recipe in (THEIRS, OURS))
     assert {run.weights for run in (*theirs, *ours)} == {theirs[0].weights}
     assert theirs[0].preprocess.size == 32  # tested at the size that it was trained at
     assert ours[0].preprocess.size == 48
     assert not theirs[0].preprocess.brightness.enabled
     text = (out / "study.md").read_text(encoding="utf-8")
+    again = [row for row in rows if (row["run"], row["condition"]) == (f"tiny{OURS}", photos.name)]
+    low, high = wilson_interval(round(np.mean([int(row["correct"]) for row in again])), 37)
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| tiny{OURS} | ") and "–" in line)
+    assert f"({low:.3f}–{high:.3f})" in row
     together = sum(run.validation.correct for run in ours) / 37
     row = next(line for line in text.splitlines() if line.startswith(f"| tiny, ours | {together:.3f} ("))
     seconds = sum(run.metrics.seconds for run in ours)

@@ -62,6 +62,11 @@ class Measurement(_Record):
     """Of the condition."""
     score: Score
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether these are other photos than the run's own, the same for every fold."""
+        return any(part.startswith("photos ") for part in self.key.split("; "))
+
 
 class MeasurementsFile(_Record):
     """`measurements.json` of a run directory."""
@@ -91,7 +96,10 @@ class StudyRun:
     def scores(self) -> dict[str, Score]:
         """The figures by name of the condition, all folds together."""
         together = zip(*self.measurements, strict=True)
-        return {folds[0].condition: pooled([fold.score for fold in folds]) for folds in together}
+        return {
+            folds[0].condition: pooled([fold.score for fold in folds], same_photos=folds[0].elsewhere)
+            for folds in together
+        }
 
     @property
     def first(self) -> Score:
