@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.laps import run_laps, summaries
+from benchmarks.laps import run_laps
 from benchmarks.photos import photos_below
 from benchmarks.report import Cell, Table
 from smartbin.bundle import read_bundle
 from smartbin.errors import ConfigError
 from smartbin.images import read_image
-from smartbin.latency import LatencySummary
+from smartbin.latency import LatencySummary, summarise
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.preprocess import PreprocessSpec, stack_inputs, to_input
 
@@ -143,7 +143,8 @@ def _time(
         starts = itertools.cycle(range(0, max(1, len(images) - batch + 1), batch))
         return lambda: item.scores(np.take(images, range(start := next(starts), start + batch), axis=0, mode="wrap"))
 
-    return summaries(run_laps({_key(item, index): lap_of(item) for index, item in enumerate(candidates)}, laps=laps))
+    samples = run_laps({_key(item, index): lap_of(item) for index, item in enumerate(candidates)}, laps=laps)
+    return {name: summarise(values) for name, values in samples.items()}
 
 
 def _key(candidate: Candidate, index: int) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from smartbin.latency import LatencySummary, summarise
+WARM_UP = 3
 
 
 def run_laps(
     candidates: Mapping[str, Callable[[], object]],
     *,
     laps: int,
-    warm_up: int = 3,
+    warm_up: int = WARM_UP,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Durations in milliseconds of every candidate, `laps` each, after `warm_up` laps that are not counted.
@@ -32,8 +32,3 @@ def run_laps(
             if lap >= 0:
                 samples[name].append(duration_ms)
     return samples
-
-
-def summaries(samples: Mapping[str, list[float]]) -> dict[str, LatencySummary]:
-    """A summary a candidate."""
-    return {name: summarise(values) for name, values in samples.items()}

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.laps import run_laps, summaries
-from benchmarks.report import Cell, Table
+from benchmarks.laps import WARM_UP, run_laps
+from benchmarks.report import LATENCY_COLUMNS, Measurement, Table
 from smartbin.brightness import correct
 from smartbin.images import BgrImage, list_images, read_image
 from smartbin.lowlight import dim
@@ -38,20 +38,20 @@ def run_preprocess(photos: Path | None, *, size: int, laps: int) -> Table:
     }
     if (usual := _torchvision_way(size)) is not None:
         candidates["PIL + torchvision"] = lambda: usual(frame)
-    found = summaries(run_laps(candidates, laps=laps))
-    rows: list[tuple[Cell, ...]] = [
-        (name, item.p50_ms, item.p95_ms, item.p50_ms / found[whole].p50_ms) for name, item in found.items()
-    ]
+    samples = run_laps(candidates, laps=laps)
+    measured = tuple(Measurement.of(name, values, WARM_UP) for name, values in samples.items())
+    whole_ms = measured[0].latency.p50_ms
     return Table(
         "preprocess",
-        ("way", "p50 ms", "p95 ms", f"times {whole}"),
-        tuple(rows),
+        ("way", *LATENCY_COLUMNS, f"times {whole}"),
+        tuple((item.name, *item.cells, item.latency.p50_ms / whole_ms) for item in measured),
         (
             f"{FRAME_WIDTH} × {FRAME_HEIGHT} to {size} × {size}, {laps} interleaved laps, one process; OpenCV with "
             f"{cv2.getNumThreads()} threads.",
             "The usual ways end in normalised float32 planes and leave brightness alone; smartbin's ends in bytes, "
             "since the graph normalises. blobFromImage samples bilinearly and aliases.",
         ),
+        measured,
     )
 
 

@@ -1,6 +1,8 @@
 """Benchmarks: `python benchmarks/run.py SCENARIO… [--bundle DIR…] [--run RUN] [--photos FOLDER]`, or `smartbin-bench`.
 
-Markdown goes to stdout, JSON to --out. Figures are of the machine that it runs on and of no other.
+Tables go to stdout, which ends in a line `RESULT …`; JSON with every sample, Markdown and plots go to files. Exit
+code 1: answers agree less with their reference than --min-agreement. Figures are of the machine that it runs on and of
+no other.
 """
 
 from __future__ import annotations
@@ -12,16 +14,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+
 if not __package__:  # started as a file: make the repository importable, as an install would be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.classifier_scenario import run_classifier
-from benchmarks.conditions import read_conditions
+from benchmarks.conditions import read_conditions, read_state
 from benchmarks.folder_scenario import run_folder
 from benchmarks.preprocess_scenario import run_preprocess
-from benchmarks.report import Report, Table
-from smartbin.arguments import accuracy, count
-from smartbin.atomic import write_text_atomic
+from benchmarks.report import Report, Table, read_report
+from benchmarks.results import default_path, result_line, write_results
+from benchmarks.verdict import check_comparable, compare, measure_yardstick
+from device.machine import Machine, ThisMachine
 from smartbin.bundle import builtin_bundle_path
 from smartbin.errors import ConfigError, run_cli
 
@@ -37,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="smartbin-bench", description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(prog="smartbin-bench", description=__doc__)
     add = parser.add_argument
     add("scenarios", nargs="+", choices=SCENARIOS, metavar="SCENARIO", help=", ".join(SCENARIOS))
     add("--bundle", type=Path, nargs="+", default=[], metavar="DIR", help="model bundles (default: the built-in one)")
@@ -59,20 +64,51 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the networks run (default: auto)")
     add("--ours", action="append", default=[], metavar="'NAME: FLAGS'", help="a candidate: flags of train/run.py")
     add = parser.add_argument_group("all scenarios").add_argument
-    add("--out", type=Path, metavar="FILE", help="write the report as JSON, too")
+    add("--out", type=Path, metavar="FILE", help="where the JSON goes (default: benchmarks/results/CONDITIONS.json)")
+    add(
+        "--against", type=Path, metavar="JSON", help="an earlier result: say of each row whether it is faster or slower"
+    )
+    add("--min-agreement", type=float, default=0.95, metavar="A", help="lowest agreement that passes (default: .95)")
     return parser
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    conditions = read_conditions()
-    tables = tuple(_table(name, options) for name in dict.fromkeys(options.scenarios))
-    created = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    report = Report(created_utc=created, command=command, conditions=conditions, tables=tables)
+    baseline = read_report(options.against) if options.against else None
+    empty = _begin(command, ThisMachine())
+    if baseline is not None:
+        check_comparable(baseline, empty, options.against)
+    report = _measure(options, empty, ThisMachine())
     print(report.markdown())
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(options.out, report.model_dump_json(indent=2) + "\n")
-    return 0
+    verdicts = compare(baseline, report, options.against.name) if baseline is not None else None
+    if verdicts is not None:
+        print(verdicts.markdown())
+    path = options.out or default_path(report)
+    write_results(path, report, verdicts)
+    line, passed = result_line(report, path, verdicts, min_agreement=options.min_agreement)
+    print(line)
+    return 0 if passed else 1
+
+
+def _begin(command: str, machine: Machine) -> Report:
+    """A report without tables: what is known before anything is measured."""
+    state = read_state(machine)
+    return Report(
+        created_utc=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        command=command,
+        conditions=read_conditions(machine),
+        state_before=state,
+        state_after=state,
+        yardstick_ms=(),
+        tables=(),
+    )
+
+
+def _measure(options: argparse.Namespace, report: Report, machine: Machine) -> Report:
+    cv2.setNumThreads(1)  # as the daemon does
+    before = measure_yardstick()
+    tables = tuple(_table(name, options) for name in dict.fromkeys(options.scenarios))
+    yardstick = (*before, *measure_yardstick())
+    return report.model_copy(update={"tables": tables, "yardstick_ms": yardstick, "state_after": read_state(machine)})
 
 
 def _table(scenario: str, options: argparse.Namespace) -> Table:

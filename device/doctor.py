@@ -17,6 +17,7 @@ from device.bundles import choose_bundle
 from device.config import DeviceConfig
 from device.engine_check import try_engine
 from device.engine_command import BuildProgress
+from device.jetson import board_model, is_jetson, jetpack_version, l4t_release, power_mode
 from device.machine import Machine, ThisMachine
 from smartbin.bundle import builtin_bundle_path, read_bundle
 from smartbin.errors import SmartbinError
@@ -165,32 +166,29 @@ def check_jetson(machine: Machine) -> list[Check]:
     """JetPack and power mode, on a Jetson."""
     if not is_jetson(machine):
         return [Check("Jetson", "ok", "this is none")]
-    release = machine.read("/etc/nv_tegra_release") or ""
-    match = re.search(r"R(\d+)[^,]*,\s*REVISION:\s*([\d.]+)", release)
-    l4t = f"L4T {match[1]}.{match[2]}" if match else "L4T of unknown version"
-    jetpack = (machine.run("dpkg-query", "--showformat=${Version}", "--show", "nvidia-jetpack") or "").strip()
-    model = (machine.read("/proc/device-tree/model") or "Jetson").strip("\0 \n")
-    old = match is not None and int(match[1]) < 36
+    release = l4t_release(machine)
+    l4t = f"L4T {release[0]}.{release[1]}" if release else "L4T of unknown version"
+    jetpack = jetpack_version(machine)
+    old = release is not None and release[0] < 36
     checks = [
         Check(
             "Jetson",
             "warn" if old else "ok",
-            f"{model}, {l4t}" + (f", JetPack {jetpack}" if jetpack else ""),
+            f"{board_model(machine) or 'Jetson'}, {l4t}" + (f", JetPack {jetpack}" if jetpack else ""),
             "smartbin is made for JetPack 6 (L4T 36) and later" if old else "",
         )
     ]
-    power = machine.run("nvpmodel", "-q")
-    mode = re.search(r"NV Power Mode:\s*(\S+)", power or "")
+    mode = power_mode(machine)
     if mode is None:
         checks.append(Check("power mode", "warn", "unknown", "sudo nvpmodel -q says it"))
-    elif mode[1].startswith("MAXN"):
-        checks.append(Check("power mode", "ok", mode[1]))
+    elif mode.startswith("MAXN"):
+        checks.append(Check("power mode", "ok", mode))
     else:
         checks.append(
             Check(
                 "power mode",
                 "warn",
-                f"{mode[1]}: slower than the board can be",
+                f"{mode}: slower than the board can be",
                 "sudo nvpmodel -m 0 && sudo jetson_clocks",
             )
         )
@@ -261,11 +259,6 @@ CHECKS: tuple[Callable[[Machine], list[Check]], ...] = (
     check_bundle,
     check_terminal,
 )
-
-
-def is_jetson(machine: Machine) -> bool:
-    """Whether this is one: L4T says so."""
-    return machine.read("/etc/nv_tegra_release") is not None
 
 
 def built_with(build: str, feature: str) -> bool:

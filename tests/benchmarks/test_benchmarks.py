@@ -8,7 +8,6 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks.conditions import read_conditions
 from benchmarks.laps import run_laps
 from benchmarks.report import Report, Table
 from benchmarks.run import main
@@ -72,7 +71,10 @@ def test_preprocessing_is_compared_with_the_usual_ways(
     assert main(["preprocess", "--laps", "2", "--size", "64", *(["--photos", str(photos)] if real else [])]) == 0
     output = capsys.readouterr().out
     for way in ("smartbin to_input", "stage: crop, resize", "cv2.dnn.blobFromImage", "PIL + torchvision"):
-        assert float(_cells(output, way)[1]) >= 0
+        assert float(_cells(output, way)[3]) >= 0
+    assert output.splitlines()[-1].startswith(
+        "RESULT ok scenarios=preprocess rows=8 json=benchmarks/results/preprocess_"
+    )
 
 
 def test_a_folder_is_sorted_with_times_by_stage(
@@ -115,6 +117,26 @@ def test_every_lap_runs_every_candidate_once_and_begins_with_another() -> None:
     }
 
 
+def test_a_run_is_held_against_an_earlier_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["preprocess", "--laps", "5", "--size", "32"]
+    assert main([*arguments, "--out", "base.json"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--out", "now.json", "--against", "base.json"]) == 0
+    output = capsys.readouterr().out
+    assert "### against base.json" in output
+    assert _cells(output, "preprocess: smartbin to_input ")[-1] in ("faster", "slower", "no difference seen")
+    assert "faster=" in output.splitlines()[-1]
+    assert "### against base.json" in (tmp_path / "now.md").read_text(encoding="utf-8")
+
+
+def test_a_baseline_of_another_machine_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preprocess", "--laps", "1", "--size", "32", "--out", "base.json"]) == 0
+    file = tmp_path / "base.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"cpu": "', '"cpu": "Another ', 1), encoding="utf-8")
+    assert main(["preprocess", "--laps", "1", "--against", "base.json"]) == 2
+    assert "another machine" in capsys.readouterr().err
+
+
 def test_no_laps_is_an_error() -> None:
     with pytest.raises(ValueError, match="laps must be 1 or more"):
         run_laps({"a": lambda: None}, laps=0)
@@ -128,10 +150,3 @@ def test_a_row_that_does_not_fit_its_columns_is_an_error() -> None:
 def test_a_table_as_markdown() -> None:
     table = Table("s", ("name", "ms"), (("x", 1.23456), ("y", None)), ("a note",))
     assert table.markdown() == "### s\n\n| name | ms |\n| --- | ---: |\n| x | 1.235 |\n| y | – |\n\n- a note\n"
-
-
-def test_conditions_name_the_machine() -> None:
-    conditions = read_conditions()
-    assert conditions.cpu
-    assert conditions.cores >= 1
-    assert conditions.python in str(conditions)

@@ -1,0 +1,125 @@
+"""Is a row faster or slower than in an earlier run, or is no difference seen? From the samples of both, per row.
+
+The ratio of the medians gets a 95 % interval from a bootstrap of blocks of successive samples: neighbours in time share
+the machine's mood, so single ones are not independent. That covers the noise within a run. What differs between the
+two runs as a whole is judged by the yardstick, a fixed piece of work that every run times before and after: by as much
+as that moved, a row may move without a verdict.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from benchmarks.report import Cell, Measurement, Report, Table
+from smartbin.errors import ConfigError
+
+Finding: TypeAlias = Literal["faster", "slower", "no difference seen"]
+
+_ROUNDS = 1000
+_SMALLEST = 0.02
+"""Share below which a difference is never one: placement of code and memory alone moves times by so much."""
+_YARDSTICK_LAPS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`ratio` is the later median by the earlier one, `low` to `high` its 95 % interval; above 1 is slower."""
+
+    ratio: float
+    low: float
+    high: float
+    finding: Finding
+
+
+def judge(earlier_ms: Sequence[float], later_ms: Sequence[float], tolerance: float) -> Verdict:
+    """Hold two rows of samples against each other; differences up to the share `tolerance` count as none."""
+    rng = np.random.default_rng(0)
+    ratios = _medians(later_ms, rng) / _medians(earlier_ms, rng)
+    low, high = (float(value) for value in np.percentile(ratios, [2.5, 97.5]))
+    finding: Finding = "no difference seen"
+    if low > 1 + tolerance:
+        finding = "slower"
+    elif high < 1 / (1 + tolerance):
+        finding = "faster"
+    return Verdict(float(np.median(later_ms) / np.median(earlier_ms)), low, high, finding)
+
+
+def measure_yardstick() -> list[float]:
+    """Milliseconds of sorting the same numbers again and again, on one thread. Blocks for a fifth of a second."""
+    numbers = np.random.default_rng(0).permutation(100_000)
+    samples = []
+    for _ in range(_YARDSTICK_LAPS):
+        start_s = time.perf_counter()
+        np.sort(numbers, kind="stable")
+        samples.append((time.perf_counter() - start_s) * 1000)
+    return samples
+
+
+def machine_noise(earlier_ms: Sequence[float], later_ms: Sequence[float]) -> float:
+    """By which share the yardstick moved: between two runs, or between the first and second half of either."""
+    halves = [(samples[: len(samples) // 2], samples[len(samples) // 2 :]) for samples in (earlier_ms, later_ms)]
+    pairs = [*halves, (earlier_ms, later_ms)]
+    moved = [abs(float(np.log(np.median(second) / np.median(first)))) for first, second in pairs]
+    return max(_SMALLEST, float(np.exp(max(moved))) - 1)
+
+
+def check_comparable(baseline: Report, now: Report, where: object) -> None:
+    """`ConfigError` unless both ran on the same kind of machine in the same power mode."""
+    found, expected = baseline.conditions.same_machine_as, now.conditions.same_machine_as
+    if found != expected:
+        raise ConfigError(
+            "the baseline is of another machine: its times cannot be compared with these",
+            where=where,
+            found=found,
+            expected=expected,
+            fix="measure a baseline on this machine, in this power mode",
+        )
+
+
+def compare(baseline: Report, now: Report, name: str) -> Table:
+    """A verdict for every row that both reports have; rows of one only are named in the notes."""
+    tolerance = machine_noise(baseline.yardstick_ms, now.yardstick_ms)
+    before, after = _timed(baseline), _timed(now)
+    rows: list[tuple[Cell, ...]] = []
+    for key in after:
+        if key in before:
+            old, new = before[key], after[key]
+            found = judge(old.samples_ms, new.samples_ms, tolerance)
+            times: tuple[Cell, ...] = (old.latency.p50_ms, new.latency.p50_ms, found.ratio)
+            interval = f"{found.low:.3f} to {found.high:.3f}"
+            rows.append((": ".join(key), *times, interval, old.accuracy, new.accuracy, found.finding))
+    notes = [
+        f"ratio: median now by median then, with its 95 % interval; up to {tolerance:.1%} counts as no difference: by "
+        "so much a fixed piece of work moved on this machine."
+    ]
+    for here, there, said in ((after, before, "not in the baseline"), (before, after, "in the baseline only")):
+        if missing := [": ".join(key) for key in here if key not in there]:
+            notes.append(f"{said}: {'; '.join(missing)}")
+    return Table(f"against {name}", _COLUMNS, tuple(rows), tuple(notes))
+
+
+_COLUMNS = ("row", "then p50 ms", "now p50 ms", "ratio", "95 % interval", "accuracy then", "accuracy now", "verdict")
+
+
+def _timed(report: Report) -> dict[tuple[str, str], Measurement]:
+    return {
+        (table.scenario, item.name): item for table in report.tables for item in table.measurements if item.samples_ms
+    }
+
+
+def _medians(samples_ms: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Medians [rounds] of samples that are drawn again in blocks, round the end to the beginning."""
+    samples = np.asarray(samples_ms, np.float64)
+    count = len(samples)
+    block = max(1, round(count ** (1 / 3)))
+    within = np.arange(block)
+    medians = np.empty(_ROUNDS)
+    for number in range(_ROUNDS):
+        starts = rng.integers(0, count, -(-count // block))
+        medians[number] = np.median(samples[(starts[:, None] + within).ravel()[:count] % count])
+    return medians
