@@ -205,7 +205,9 @@ def _add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="model bundle (default: the built-in one)")
     parser.add_argument(
-        "--runtime", choices=("auto", "tensorrt", "onnxruntime-cuda", "onnxruntime-cpu"), help="what runs the model"
+        "--runtime",
+        choices=("auto", "tensorrt", "onnxruntime-cuda", "onnxruntime-cpu", "openvino-cpu"),
+        help="what runs the model (auto: the first of the next three that is there)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of one inference")
 

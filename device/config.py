@@ -55,7 +55,9 @@ class RuntimeSettings(_Section):
     bundle: Path | None = Field(
         default=None, description="folder of the model bundle; default the installed one, else the built-in one"
     )
-    runtime: RuntimeName = Field(default="auto", description="auto, tensorrt, onnxruntime-cuda or onnxruntime-cpu")
+    runtime: RuntimeName = Field(
+        default="auto", description="auto, tensorrt, onnxruntime-cuda, onnxruntime-cpu or openvino-cpu"
+    )
     threads: int | None = Field(
         default=None, ge=1, le=256, description="CPU threads of one inference; default all cores"
     )

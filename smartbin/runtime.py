@@ -1,18 +1,25 @@
-"""Chooses what runs a bundle's model: TensorRT, then ONNX Runtime with CUDA, then ONNX Runtime on the CPU."""
+"""Chooses what runs a bundle's model: TensorRT, then ONNX Runtime with CUDA, then ONNX Runtime on the CPU.
+
+OpenVINO runs it only where it is named: how it compares differs from processor to processor, and a bin that changes its
+runtime because a package was installed would surprise its operator.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
 from smartbin.engine.options import EngineSettings
 from smartbin.errors import InferenceError
+from smartbin.openvino_classifier import OpenVinoClassifier
 from smartbin.ort_classifier import OrtClassifier, OrtDevice
 
-RuntimeName: TypeAlias = Literal["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime-cpu"]
+RuntimeName: TypeAlias = Literal["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime-cpu", "openvino-cpu"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+"""Every name that `--runtime` and the configuration take."""
 
 _DEVICES: dict[RuntimeName, OrtDevice] = {"auto": "auto", "onnxruntime-cuda": "cuda", "onnxruntime-cpu": "cpu"}
 _log = logging.getLogger(__name__)
@@ -26,7 +33,11 @@ def open_classifier(
     A named runtime that is missing, or whose engine is, is an error (`InferenceError`), never silently another one.
     `auto` says in the log why an installed TensorRT is not used.
     """
-    classifier = _open_tensorrt(bundle, runtime, engine or EngineSettings())
+    classifier: Classifier | None
+    if runtime == "openvino-cpu":
+        classifier = OpenVinoClassifier.open(bundle, threads=threads)
+    else:
+        classifier = _open_tensorrt(bundle, runtime, engine or EngineSettings())
     if classifier is None:
         classifier = OrtClassifier.open(bundle, device=_DEVICES[runtime], threads=threads)
     _log.info("%s %s runs on %s", bundle.manifest.name, bundle.manifest.version, classifier.runtime)

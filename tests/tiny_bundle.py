@@ -20,10 +20,10 @@ def tiny_model(*, size: int = TINY_SIZE, gain: float = 0.1) -> onnx.ModelProto:
     """Mean colour × gain as logits, and the two outputs of the contract."""
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["float"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceMean", ["float", "sides"], ["mean"], keepdims=0),
         helper.make_node("Mul", ["mean", "gain"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-        helper.make_node("ReduceLogSumExp", ["logits"], ["total"], axes=[1], keepdims=0),
+        helper.make_node("ReduceLogSumExp", ["logits", "classes"], ["total"], keepdims=0),
         helper.make_node("Neg", ["total"], ["energy"]),
     ]
     graph = helper.make_graph(
@@ -34,9 +34,13 @@ def tiny_model(*, size: int = TINY_SIZE, gain: float = 0.1) -> onnx.ModelProto:
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 3]),
             helper.make_tensor_value_info("energy", TensorProto.FLOAT, ["N"]),
         ],
-        [numpy_helper.from_array(np.float32(gain), "gain")],
+        [
+            numpy_helper.from_array(np.float32(gain), "gain"),
+            numpy_helper.from_array(np.array([1, 2], np.int64), "sides"),
+            numpy_helper.from_array(np.array([1], np.int64), "classes"),
+        ],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
 def tiny_draft(**changes: object) -> ManifestDraft:
