@@ -1,159 +1,201 @@
-"""Bundles, and torch where a run is given, side by side on the same photos: latency, throughput, size, agreement."""
+"""Every bundle in every runtime, and torch where a run is given, side by side on the same photos.
+
+Speed, start-up, memory and size of a file stand in one row with the accuracy of that very file in that very runtime.
+"""
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.laps import run_laps
-from benchmarks.photos import photos_below
-from benchmarks.report import Cell, Table
+from benchmarks.contender import Contender, Model, StartUp
+from benchmarks.laps import WARM_UP, run_laps
+from benchmarks.photos import accuracy, agreement, photos_below
+from benchmarks.report import LATENCY_COLUMNS, Cell, Measurement, Table
+from benchmarks.runtimes import ON_GPU, OPENCV_DNN, SMARTBIN_RUNTIMES, TORCH_RUNTIMES, open_bundle, open_run
+from benchmarks.side_process import SideProcess
 from smartbin.bundle import read_bundle
-from smartbin.errors import ConfigError
+from smartbin.errors import ConfigError, SmartbinError
 from smartbin.images import read_image
-from smartbin.latency import LatencySummary, summarise
-from smartbin.ort_classifier import OrtClassifier
 from smartbin.preprocess import PreprocessSpec, stack_inputs, to_input
 
-BATCHES = (1, 8)
-#: Photos that agreement is measured on.
-_AGREEMENT_PHOTOS = 200
+BATCHES = (1, 4, 8)
+
+Inputs = NDArray[np.uint8]
+Process = SideProcess[Contender[Inputs, Inputs]]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """Something that classifies uint8 [N, S, S, 3] RGB into scores [N, C], the best of which is its answer."""
+class ClassifierOptions:
+    """What to compare: `runtimes` of `benchmarks.runtimes.RUNTIMES`; `device` is where torch runs."""
 
-    name: str
+    bundles: Sequence[Path]
+    run: Path | None
+    photos: Path
+    names: Path | None
+    limit: int
+    runtimes: Sequence[str]
+    threads: Sequence[int]
+    device: str
+    laps: int
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One file in one runtime. `model` says which network it is: entries of one model must agree."""
+
+    label: str
+    model: str
+    runtime: str
     threads: int
     spec: PreprocessSpec
     classes: tuple[str, ...]
     size_bytes: int
-    load_ms: float
-    scores: Callable[[NDArray[np.uint8]], NDArray[np.floating]]
+    open_model: Callable[[], Model[Inputs]]
+    answers: list[str] = field(default_factory=list)
+    start_up: StartUp = field(default_factory=lambda: StartUp("", 0, 0))
 
 
-def run_classifier(
-    bundles: Sequence[Path], run: Path | None, photos: Path, *, threads: Sequence[int], laps: int
-) -> Table:
-    """Time every candidate with every number of threads, in interleaved laps. Blocks for minutes."""
-    candidates = [candidate for count in threads for candidate in _open_all(bundles, run, count)]
-    if not candidates:
-        raise ConfigError(
-            "nothing to compare", where="classifier", fix="give --bundle DIR (one or more) and, for torch, --run RUN"
-        )
-    paths = photos_below(photos, _AGREEMENT_PHOTOS)
-    inputs = {text: _read(paths, spec) for text, spec in {_spec_key(item): item.spec for item in candidates}.items()}
-    answers = [_answers(item, inputs[_spec_key(item)]) for item in candidates]
-    timed = {batch: _time(candidates, inputs, batch, laps if batch == 1 else max(3, laps // 4)) for batch in BATCHES}
-    rows = []
-    for index, item in enumerate(candidates):
-        one, eight = (timed[batch][_key(item, index)] for batch in BATCHES)
-        reference = next(number for number, other in enumerate(candidates) if other.threads == item.threads)
-        ratio = timed[1][_key(candidates[reference], reference)].p50_ms / one.p50_ms
-        row: tuple[Cell, ...] = (
-            item.name, item.threads, one.p50_ms, one.p95_ms, ratio, eight.p50_ms, eight.p95_ms,
-            BATCHES[1] * 1000 / eight.p50_ms, item.size_bytes / 1e6, item.load_ms,
-            float((answers[index] == answers[0]).mean()),
-        )  # fmt: skip
-        rows.append(row)
-    first = candidates[0].name
-    return Table("classifier", _COLUMNS, tuple(rows), (
-        f"ratio: how many times faster than `{first}` at batch 1, p50, same threads; agreement: with its classes.",
-        f"{len(paths)} photos below `{photos.name}`; {laps} laps at batch 1, each lap runs every candidate once.",
+def run_classifier(options: ClassifierOptions) -> Table:
+    """Open every entry in a process of its own and time them in turn. Blocks for minutes."""
+    entries = [entry for threads in options.threads for entry in _entries(options, threads)]
+    paths = photos_below(options.photos, options.limit, options.names)
+    with TemporaryDirectory(prefix="smartbin-bench-") as folder, ExitStack() as stack:
+        files = _write_inputs(Path(folder), {entry.spec for entry in entries}, paths)
+        opened, left_out = _open_all(entries, files, stack)
+        if not opened:
+            raise ConfigError("nothing to compare: no runtime could be opened", where="classifier", found=left_out)
+        samples = {batch: _time(opened, batch, options.laps if batch == 1 else options.laps // 4) for batch in BATCHES}
+    rows, measured = _rows([entry for entry, _ in opened], samples, paths)
+    notes = (
+        "ratio and agreement: against the first row of the same network with the same batch and threads.",
+        f"{len(paths)} photos below `{options.photos.name}`; each entry in a process of its own, all take turns.",
+        "start-up: imports of the runtime, reading the file, first answer; memory: what that added to a process with "
+        "numpy and OpenCV.",
         "ONNX Runtime as the daemon runs it: its threads do not spin between two frames.",
-    ))  # fmt: skip
+        *left_out,
+    )
+    return Table("classifier", _COLUMNS, tuple(rows), notes, tuple(measured))
 
 
 _COLUMNS = (
-    "candidate", "threads", "b1 p50 ms", "b1 p95 ms", "ratio", "b8 p50 ms", "b8 p95 ms",
-    "images/s", "MB", "load ms", "agreement"
+    "model", "runtime", "threads", "batch", *LATENCY_COLUMNS, "images/s", "ratio", "accuracy", "agreement",
+    "file MB", "start-up s", "memory MB",
 )  # fmt: skip
 
 
-def _open_all(bundles: Sequence[Path], run: Path | None, threads: int) -> list[Candidate]:
-    """Torch first, where there is a run: it is what the others are compared with."""
-    return [*([_open_torch(run, threads)] if run else []), *(_open_bundle(path, threads) for path in bundles)]
+def _entries(options: ClassifierOptions, threads: int) -> list[_Entry]:
+    """Torch first, where there is a run, then ONNX Runtime on the CPU: what the others are compared with."""
+    found: list[_Entry] = []
+    if options.run is not None:
+        found += [_run_entry(options, name, threads) for name in TORCH_RUNTIMES if name in options.runtimes]
+    for path in options.bundles:
+        manifest = (bundle := read_bundle(path)).manifest
+        for name in (*SMARTBIN_RUNTIMES, OPENCV_DNN):
+            if name not in options.runtimes or (name in ON_GPU and threads != options.threads[0]):
+                continue
+            entry = _Entry(
+                label=f"{manifest.name} {manifest.precision}",
+                model=manifest.training.run,
+                runtime=name,
+                threads=threads,
+                spec=manifest.preprocess,
+                classes=manifest.classes,
+                size_bytes=bundle.model_path.stat().st_size,
+                open_model=partial(open_bundle, path.resolve(), name, threads),
+            )
+            found.append(entry)
+    return found
 
 
-def _open_bundle(path: Path, threads: int) -> Candidate:
-    start_s = time.perf_counter()
-    bundle = read_bundle(path)
-    classifier = OrtClassifier.open(bundle, device="cpu", threads=threads)
-    load_ms = (time.perf_counter() - start_s) * 1000
-    manifest = bundle.manifest
-    return Candidate(
-        name=f"{manifest.name} {manifest.precision} ({classifier.runtime})",
-        threads=threads,
-        spec=manifest.preprocess,
-        classes=manifest.classes,
-        size_bytes=bundle.model_path.stat().st_size,
-        load_ms=load_ms,
-        scores=lambda batch: classifier.classify(batch).probabilities,
-    )
-
-
-def _open_torch(path: Path, threads: int) -> Candidate:
-    """The checkpoint in torch eager mode, float32, with the scaling that the bundle has inside."""
+def _run_entry(options: ClassifierOptions, runtime: str, threads: int) -> _Entry:
+    assert options.run is not None
     try:
-        import torch
+        from train.checkpoint import MODEL_FILE, load_run
     except ImportError as error:
         raise ConfigError("--run needs torch", found=str(error), fix="pip install 'smartbin[train]'") from error
-    from train.checkpoint import MODEL_FILE, load_run
 
-    start_s = time.perf_counter()
+    path = options.run.resolve()
     run = load_run(path)
-    network = run.build_model()
-    load_ms = (time.perf_counter() - start_s) * 1000
-    mean, std = torch.tensor(run.mean).view(1, 3, 1, 1), torch.tensor(run.std).view(1, 3, 1, 1)
-
-    def scores(batch: NDArray[np.uint8]) -> NDArray[np.floating]:
-        torch.set_num_threads(threads)
-        with torch.inference_mode():
-            planes = torch.from_numpy(batch).permute(0, 3, 1, 2).float().div_(255.0)
-            logits: NDArray[np.floating] = network((planes - mean) / std).numpy()
-            return logits
-
-    size = (path / MODEL_FILE).stat().st_size
-    return Candidate(
-        f"{run.architecture} fp32 (torch eager)", threads, run.preprocess, run.classes, size, load_ms, scores
+    return _Entry(
+        label=f"{run.architecture} fp32",
+        model=path.name,
+        runtime=runtime,
+        threads=threads,
+        spec=run.preprocess,
+        classes=run.classes,
+        size_bytes=(path / MODEL_FILE).stat().st_size,
+        open_model=partial(open_run, path, runtime, options.device, threads),
     )
 
 
-def _answers(candidate: Candidate, inputs: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """Class name of each photo, so that candidates with other orders of classes can be compared."""
-    parts = [candidate.scores(inputs[start : start + 8]).argmax(axis=1) for start in range(0, len(inputs), 8)]
-    names: NDArray[np.str_] = np.asarray(candidate.classes, np.str_)
-    return np.asarray(names[np.concatenate(parts)], np.str_)
+def _write_inputs(folder: Path, specs: set[PreprocessSpec], paths: Sequence[Path]) -> dict[PreprocessSpec, Path]:
+    """The photos as network inputs, one file for each way of preprocessing: every process maps it."""
+    files = {}
+    images = [read_image(path) for path in paths]
+    for number, spec in enumerate(specs):
+        files[spec] = folder / f"inputs{number}.npy"
+        np.save(files[spec], stack_inputs([to_input(image, spec) for image in images]))
+    return files
 
 
-def _time(
-    candidates: Sequence[Candidate], inputs: dict[str, NDArray[np.uint8]], batch: int, laps: int
-) -> dict[str, LatencySummary]:
-    """Latency of one batch a lap; every candidate gets its own walk over the photos, so none is served from a cache."""
-
-    def lap_of(item: Candidate) -> Callable[[], object]:
-        images = inputs[_spec_key(item)]
-        starts = itertools.cycle(range(0, max(1, len(images) - batch + 1), batch))
-        return lambda: item.scores(np.take(images, range(start := next(starts), start + batch), axis=0, mode="wrap"))
-
-    samples = run_laps({_key(item, index): lap_of(item) for index, item in enumerate(candidates)}, laps=laps)
-    return {name: summarise(values) for name, values in samples.items()}
-
-
-def _key(candidate: Candidate, index: int) -> str:
-    return f"{index} {candidate.name}"
-
-
-def _spec_key(candidate: Candidate) -> str:
-    return candidate.spec.model_dump_json()
+def _open_all(
+    entries: Sequence[_Entry], files: dict[PreprocessSpec, Path], stack: ExitStack
+) -> tuple[list[tuple[_Entry, Process]], list[str]]:
+    """The entries that could be opened, with their answers, and a note on each of the others."""
+    opened: list[tuple[_Entry, Process]] = []
+    left_out: list[str] = []
+    for entry in entries:
+        process = stack.enter_context(SideProcess(partial(_contender, entry, files[entry.spec])))
+        try:
+            process.wait_until_started()
+            entry.answers = [entry.classes[index] for index in process.ask(Contender.answers)]
+        except SmartbinError as error:
+            found = "" if error.found is None else f": {' '.join(str(error.found).split())[:200]}"
+            left_out.append(f"left out: {entry.label} in {entry.runtime}, {error.what}{found}.")
+            continue
+        entry.start_up = process.ask(Contender.start_up)
+        opened.append((entry, process))
+    return opened, list(dict.fromkeys(left_out))
 
 
-def _read(paths: Sequence[Path], spec: PreprocessSpec) -> NDArray[np.uint8]:
-    return stack_inputs([to_input(read_image(path), spec) for path in paths])
+def _contender(entry: _Entry, file: Path) -> Contender[Inputs, Inputs]:
+    return Contender(entry.open_model, np.load(file, mmap_mode="r"), np.stack, entry.threads)
+
+
+def _time(opened: Sequence[tuple[_Entry, Process]], batch: int, laps: int) -> list[list[float]]:
+    """Milliseconds of a batch, for every entry `laps` times (three at least)."""
+    candidates = {str(number): partial(process.ask, Contender.lap, batch) for number, (_, process) in enumerate(opened)}
+    return list(run_laps(candidates, laps=max(3, laps)).values())
+
+
+def _rows(
+    entries: Sequence[_Entry], samples: dict[int, list[list[float]]], paths: Sequence[Path]
+) -> tuple[list[tuple[Cell, ...]], list[Measurement]]:
+    rows: list[tuple[Cell, ...]] = []
+    measured: list[Measurement] = []
+    for number, entry in enumerate(entries):
+        alike = [other for other, item in enumerate(entries) if item.model == entry.model]
+        reference = next((other for other in alike if entries[other].threads == entry.threads), alike[0])
+        right = accuracy(entry.answers, paths, entry.classes)
+        agreed = agreement(entry.answers, entries[reference].answers)
+        start = entry.start_up
+        for batch, timed in samples.items():
+            name = f"{entry.label}, {start.runtime}, {entry.threads} threads, batch {batch}"
+            twins = sum(item.name.startswith(name) for item in measured)
+            found = Measurement.of(f"{name} ({twins + 1})" if twins else name, timed[number], WARM_UP, right, agreed)
+            p50_ms = found.latency.p50_ms
+            ratio = Measurement.of("reference", timed[reference], WARM_UP).latency.p50_ms / p50_ms
+            rows.append((
+                entry.label, start.runtime, entry.threads, batch, *found.cells, batch * 1000 / p50_ms, ratio,
+                right, agreed, entry.size_bytes / 1e6, start.seconds, start.memory_mb,
+            ))  # fmt: skip
+            measured.append(found)
+    return rows, measured

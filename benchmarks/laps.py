@@ -8,14 +8,19 @@ from collections.abc import Callable, Mapping
 WARM_UP = 3
 
 
-def run_laps(
-    candidates: Mapping[str, Callable[[], object]],
-    *,
-    laps: int,
-    warm_up: int = WARM_UP,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, list[float]]:
-    """Durations in milliseconds of every candidate, `laps` each, after `warm_up` laps that are not counted.
+def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """A candidate: does the work and returns how long that took, in milliseconds of the monotonic clock."""
+
+    def lap() -> float:
+        start_s = clock()
+        work()
+        return (clock() - start_s) * 1000
+
+    return lap
+
+
+def run_laps(candidates: Mapping[str, Callable[[], float]], *, laps: int) -> dict[str, list[float]]:
+    """Durations in milliseconds that every candidate returned, `laps` each, after `WARM_UP` laps that are not counted.
 
     Each lap begins with another candidate, so that none always runs on the caches of the same neighbour. Blocks.
     """
@@ -23,12 +28,10 @@ def run_laps(
         raise ValueError(f"laps must be 1 or more, but got {laps}")
     names = list(candidates)
     samples: dict[str, list[float]] = {name: [] for name in names}
-    for lap in range(-warm_up, laps):
+    for lap in range(-WARM_UP, laps):
         first = lap % len(names) if names else 0
         for name in names[first:] + names[:first]:
-            start_s = clock()
-            candidates[name]()
-            duration_ms = (clock() - start_s) * 1000
+            duration_ms = candidates[name]()
             if lap >= 0:
                 samples[name].append(duration_ms)
     return samples

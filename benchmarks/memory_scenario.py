@@ -7,7 +7,6 @@ additional photos are the given ones, moved by some pixels and encoded again, so
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from benchmarks.own_process import environment, peak_mb
 from benchmarks.photos import photos_below
 from benchmarks.report import Cell, Table
 from smartbin.brightness import BrightnessSettings
@@ -96,9 +96,7 @@ def _write_copies(originals: Sequence[Path], root: Path, number: int) -> None:
 
 def _measured(stage: str, folder: Path, workers: int) -> Stage:
     command = [sys.executable, "-m", _MODULE, stage, str(folder), str(workers)]
-    root = Path(__file__).resolve().parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
     return Stage(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -133,17 +131,7 @@ def _main(arguments: Sequence[str]) -> None:
         pass
     seconds = time.perf_counter() - begun_s
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(json.dumps(asdict(Stage(ready_s, seconds, _peak_kb() / 1024, children / 1024))))
-
-
-def _peak_kb() -> int:
-    """Peak resident memory since this program was started; `getrusage` counts that of the process before it, too."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps(asdict(Stage(ready_s, seconds, peak_mb(), children / 1024))))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.laps import WARM_UP, run_laps
+from benchmarks.laps import WARM_UP, run_laps, timed
 from benchmarks.report import LATENCY_COLUMNS, Measurement, Table
 from smartbin.brightness import correct
 from smartbin.images import BgrImage, list_images, read_image
@@ -38,7 +38,7 @@ def run_preprocess(photos: Path | None, *, size: int, laps: int) -> Table:
     }
     if (usual := _torchvision_way(size)) is not None:
         candidates["PIL + torchvision"] = lambda: usual(frame)
-    samples = run_laps(candidates, laps=laps)
+    samples = run_laps({name: timed(way) for name, way in candidates.items()}, laps=laps)
     measured = tuple(Measurement.of(name, values, WARM_UP) for name, values in samples.items())
     whole_ms = measured[0].latency.p50_ms
     return Table(

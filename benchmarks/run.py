@@ -19,12 +19,14 @@ import cv2
 if not __package__:  # started as a file: make the repository importable, as an install would be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.classifier_scenario import run_classifier
+from benchmarks.classifier_scenario import ClassifierOptions, run_classifier
 from benchmarks.conditions import read_conditions, read_state
 from benchmarks.folder_scenario import run_folder
+from benchmarks.photos import DEFAULT_PHOTOS
 from benchmarks.preprocess_scenario import run_preprocess
 from benchmarks.report import Report, Table, read_report
 from benchmarks.results import default_path, result_line, write_results
+from benchmarks.runtimes import RUNTIMES
 from benchmarks.verdict import check_comparable, compare, measure_yardstick
 from device.machine import Machine, ThisMachine
 from smartbin.bundle import builtin_bundle_path
@@ -46,22 +48,31 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("scenarios", nargs="+", choices=SCENARIOS, metavar="SCENARIO", help=", ".join(SCENARIOS))
     add("--bundle", type=Path, nargs="+", default=[], metavar="DIR", help="model bundles (default: the built-in one)")
-    add("--run", type=Path, metavar="RUN", help="classifier: a trained run, to compare with torch eager float32")
+    add("--run", type=Path, metavar="RUN", help="classifier: a trained run, to compare with torch")
     add("--photos", type=Path, metavar="FOLDER", help="real photos, in any folders below it")
-    add("--threads", type=count, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
-    add("--laps", type=count, default=100, metavar="N", help="laps at batch 1 (default: 100)")
-    add("--size", type=count, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
-    add("--limit", type=count, metavar="N", help="folder, memory: N photos at most; training: a class and part")
+    add("--names", type=Path, metavar="FILE", help="take only photos with these names, one a line")
+    add(
+        "--runtime",
+        nargs="+",
+        choices=RUNTIMES,
+        default=RUNTIMES,
+        metavar="NAME",
+        help=f"classifier: {', '.join(RUNTIMES)}",
+    )
+    add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch runs (default: auto)")
+    add("--laps", type=_positive, default=100, metavar="N", help="laps at batch 1 (default: 100)")
+    add("--size", type=_positive, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
+    add("--limit", type=_positive, metavar="N", help="N photos at most; training: a class and part")
     add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
     training = parser.add_argument_group("training")
     add = training.add_argument
     add("--model", default="resnet50", help="network of all candidates (default: resnet50)")
     add("--weights", default="imagenet_v1", help="starting weights of all candidates (default: imagenet_v1)")
     add("--freeze", type=int, default=7, metavar="N", help="children that are frozen from the front (default: 7)")
-    add("--epochs", type=count, default=8, metavar="N", help="epochs of every candidate (default: 8)")
-    add("--target", type=accuracy, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
-    add("--batch", type=count, default=32, metavar="N", help="photos in a batch (default: 32)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the networks run (default: auto)")
+    add("--epochs", type=_positive, default=8, metavar="N", help="epochs of every candidate (default: 8)")
+    add("--target", type=float, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
+    add("--batch", type=_positive, default=32, metavar="N", help="photos in a batch (default: 32)")
     add("--ours", action="append", default=[], metavar="'NAME: FLAGS'", help="a candidate: flags of train/run.py")
     add = parser.add_argument_group("all scenarios").add_argument
     add("--out", type=Path, metavar="FILE", help="where the JSON goes (default: benchmarks/results/CONDITIONS.json)")
@@ -126,8 +137,22 @@ def _table(scenario: str, options: argparse.Namespace) -> Table:
 
         return run_training(training_options(options))
     if scenario == "classifier":
-        return run_classifier(bundles, options.run, options.photos, threads=options.threads, laps=options.laps)
+        return run_classifier(_classifier_options(options, bundles))
     return run_folder(bundles[0], options.photos, limit=options.limit, threads=options.threads[0])
+
+
+def _classifier_options(options: argparse.Namespace, bundles: list[Path]) -> ClassifierOptions:
+    return ClassifierOptions(
+        bundles=bundles,
+        run=options.run,
+        photos=options.photos,
+        names=options.names,
+        limit=options.limit or DEFAULT_PHOTOS,
+        runtimes=options.runtime,
+        threads=options.threads,
+        device=options.device,
+        laps=options.laps,
+    )
 
 
 if __name__ == "__main__":

@@ -101,7 +101,11 @@ def run_training(options: TrainingOptions) -> Table:
 def _started(processes: ExitStack, start: Callable[[], Callable[[], EpochTimes]]) -> Callable[[], EpochTimes]:
     process = processes.enter_context(SideProcess(start))
     process.wait_until_started()
-    return process.step
+    return partial(process.ask, _call)
+
+
+def _call(epoch: Callable[[], EpochTimes]) -> EpochTimes:
+    return epoch()
 
 
 def _race(runners: Sequence[_Runner], epochs: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
@@ -18,8 +18,6 @@ from smartbin.openvino_classifier import OpenVinoClassifier
 from smartbin.ort_classifier import OrtClassifier, OrtDevice
 
 RuntimeName: TypeAlias = Literal["auto", "tensorrt", "onnxruntime-cuda", "onnxruntime-cpu", "openvino-cpu"]
-RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
-"""Every name that `--runtime` and the configuration take."""
 
 _DEVICES: dict[RuntimeName, OrtDevice] = {"auto": "auto", "onnxruntime-cuda": "cuda", "onnxruntime-cpu": "cpu"}
 _log = logging.getLogger(__name__)

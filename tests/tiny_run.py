@@ -103,10 +103,22 @@ def write_tiny_run(folder: Path) -> Path:
         network.classifier.weight.copy_(solution[:-1].T)
         network.classifier.bias.copy_(solution[-1])
         logits = network(_pixels(photos["val"])).numpy()
+    return write_run(folder, TINY, network, photos, logits)
+
+
+def write_run(
+    folder: Path,
+    architecture: Architecture,
+    network: nn.Module,
+    photos: dict[str, list[LabelledPhoto]],
+    logits: np.ndarray,
+) -> Path:
+    """The run directory `folder/run` of a network on photos below `folder/photos`; `logits` of the validation part."""
     run = folder / "run"
     run.mkdir()
     record = ModelRecord(
-        architecture="tiny", classes=CLASSES, mean=MEAN, std=STD, preprocess=SPEC, seed=0, epochs=1, weights="none",
+        architecture=architecture.name, classes=CLASSES, mean=architecture.mean, std=architecture.std,
+        preprocess=PreprocessSpec(size=architecture.test_size), seed=0, epochs=1, weights="none",
         data="garbage", data_fingerprint="0" * 64, git_commit=None,
     )  # fmt: skip
     save_model(run, network.state_dict(), record)

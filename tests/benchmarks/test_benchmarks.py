@@ -8,12 +8,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks.laps import run_laps
-from benchmarks.report import Report, Table
+from benchmarks.laps import run_laps, timed
+from benchmarks.report import Table, read_report
 from benchmarks.run import main
 from export.run import main as export
+from tests.benchmarks.timm_run import write_timm_run
 from tests.tiny_bundle import tiny_model, write_tiny_bundle
-from tests.tiny_run import draw_coloured_photos, tiny_architecture, write_tiny_run
+from tests.tiny_run import draw_coloured_photos
 
 
 @pytest.fixture
@@ -36,32 +37,54 @@ def _cells(output: str, first: str) -> list[str]:
 
 
 def test_bundles_are_compared_side_by_side(
-    photos: Path, two_bundles: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, two_bundles: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "results" / "classifier.json"
-    arguments = ["classifier", "--bundle", *two_bundles, "--photos", str(photos), "--laps", "4", "--out", str(out)]
-    assert main([*arguments, "--threads", "1", "2"]) == 0
+    """Colours are the classes of the tiny bundle and those of the photos materials: here no accuracy can be said."""
+    arguments = ["classifier", "--bundle", *two_bundles, "--photos", str(photos), "--laps", "4", "--threads", "1", "2"]
+    wanted = ["--runtime", "onnxruntime-cpu", "tensorrt", "opencv-dnn"]
+    assert main([*arguments, *wanted, "--out", "results/classifier.json"]) == 1
     output = capsys.readouterr().out
-    assert _cells(output, "plain")[-1] == "1"
-    assert _cells(output, "opposite")[-1] == "0"
-    assert _cells(output, "plain")[4] == "1"  # the ratio of the first one to itself
-    report = Report.model_validate_json(out.read_text(encoding="utf-8"))
-    assert [row[1] for row in report.tables[0].rows] == [1, 1, 2, 2]
+    report = read_report(Path("results/classifier.json"))
+    rows = [dict(zip(report.tables[0].columns, row, strict=True)) for row in report.tables[0].rows]
+    by_ort = [row for row in rows if row["runtime"] == "onnxruntime-cpu"]
+    assert [(row["model"], row["threads"], row["batch"]) for row in by_ort] == [
+        (f"{name} fp32", threads, batch) for threads in (1, 2) for name in ("plain", "opposite") for batch in (1, 4, 8)
+    ]
+    assert {row["agreement"] for row in by_ort if row["model"] == "plain fp32"} == {1}
+    assert {row["agreement"] for row in by_ort if row["model"] == "opposite fp32"} == {0}
+    assert all(row["n"] == (4 if row["batch"] == 1 else 3) and row["accuracy"] is None for row in rows)
+    assert all(row["start-up s"] > 0 and row["memory MB"] >= 0 for row in rows)
+    assert "left out: plain fp32 in tensorrt" in output
+    assert output.splitlines()[-1].startswith("RESULT FAILED scenarios=classifier")
     assert report.conditions.versions["onnxruntime"]
     assert report.command.startswith("smartbin-bench classifier")
 
 
 def test_torch_is_the_reference_where_a_run_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with tiny_architecture():
-        run = write_tiny_run(tmp_path)
-        bundle = tmp_path / "bundle"
-        assert export([str(run), "--precision", "fp32", "--out", str(bundle), "--limit", "6"]) == 0
-        capsys.readouterr()
-        arguments = ["--bundle", str(bundle), "--run", str(run), "--photos", str(tmp_path / "photos"), "--laps", "3"]
-        assert main(["classifier", *arguments]) == 0
-    output = capsys.readouterr().out
-    assert _cells(output, "tiny fp32 (torch eager)")[-1] == "1"
-    assert _cells(output, "tiny-garbage fp32 (onnxruntime-cpu)")[-1] == "1"
+    run = write_timm_run(tmp_path)
+    bundle = tmp_path / "bundle"
+    assert export([str(run), "--precision", "fp32", "--out", str(bundle), "--limit", "6"]) == 0
+    capsys.readouterr()
+    arguments = ["--bundle", str(bundle), "--run", str(run), "--photos", str(tmp_path / "photos"), "--laps", "3"]
+    names = tmp_path / "names.txt"
+    names.write_text("glass-val1.png\nmetal-val2.png\npaper-val1.png\n", encoding="utf-8")
+    wanted = ["--runtime", "torch-eager", "onnxruntime-cpu", "--device", "cpu", "--names", str(names)]
+    assert main(["classifier", *arguments, *wanted, "--out", "x.json"]) == 0
+    table = read_report(Path("x.json")).tables[0]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["runtime"] for row in rows] == ["torch-eager-cpu"] * 3 + ["onnxruntime-cpu"] * 3
+    assert {row["agreement"] for row in rows} == {1}
+    assert {row["ratio"] for row in rows[:3]} == {1}
+    assert rows[0]["accuracy"] == rows[3]["accuracy"] in (0, 1 / 3, 2 / 3, 1)
+    assert "3 photos below" in table.notes[1]
+
+
+def test_a_runtime_that_cannot_be_opened_alone_is_an_error(
+    photos: Path, two_bundles: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--bundle", two_bundles[0], "--photos", str(photos), "--runtime", "tensorrt"]
+    assert main(["classifier", *arguments]) == 2
+    assert "no runtime could be opened" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("real", [True, False], ids=["photo", "drawn frame"])
@@ -108,12 +131,12 @@ def _ticks(step_s: float) -> Iterator[float]:
 def test_every_lap_runs_every_candidate_once_and_begins_with_another() -> None:
     order: list[str] = []
     ticks = _ticks(0.001)
-    samples = run_laps(
-        {name: lambda name=name: order.append(name) for name in "abc"}, laps=3, warm_up=1, clock=lambda: next(ticks)
-    )
-    assert ["".join(order[start : start + 3]) for start in range(0, 12, 3)] == ["cab", "abc", "bca", "cab"]
+    candidates = {name: timed(lambda name=name: order.append(name), lambda: next(ticks)) for name in "abc"}
+    samples = run_laps(candidates, laps=2)
+    laps = ["".join(order[start : start + 3]) for start in range(0, 15, 3)]
+    assert laps == ["abc", "bca", "cab", "abc", "bca"]  # three of them to warm up
     assert {name: [round(value, 6) for value in values] for name, values in samples.items()} == {
-        name: [1.0, 1.0, 1.0] for name in "abc"
+        name: [1.0, 1.0] for name in "abc"
     }
 
 
@@ -139,7 +162,7 @@ def test_a_baseline_of_another_machine_is_refused(tmp_path: Path, capsys: pytest
 
 def test_no_laps_is_an_error() -> None:
     with pytest.raises(ValueError, match="laps must be 1 or more"):
-        run_laps({"a": lambda: None}, laps=0)
+        run_laps({"a": lambda: 1.0}, laps=0)
 
 
 def test_a_row_that_does_not_fit_its_columns_is_an_error() -> None:

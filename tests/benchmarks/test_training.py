@@ -147,6 +147,10 @@ def _steps() -> Callable[[], int]:
     return lambda: next(numbers, None) or os._exit(3)
 
 
+def _next(steps: Callable[[], int]) -> int:
+    return steps()
+
+
 def _no_start() -> Callable[[], int]:
     raise ConfigError("nothing to count")
 
@@ -154,9 +158,9 @@ def _no_start() -> Callable[[], int]:
 def test_a_side_process_keeps_its_state_and_hands_errors_over() -> None:
     with SideProcess(_steps) as process:
         process.wait_until_started()
-        assert process.step() == 5
-        assert process.step() != os.getpid()
+        assert process.ask(_next) == 5
+        assert process.ask(_next) != os.getpid()
         with pytest.raises(RuntimeError, match="exit code 3"):
-            process.step()
+            process.ask(_next)
     with SideProcess(_no_start) as process, pytest.raises(ConfigError, match="nothing to count"):
         process.wait_until_started()
