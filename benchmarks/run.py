@@ -26,14 +26,14 @@ from benchmarks.photos import DEFAULT_PHOTOS
 from benchmarks.preprocess_scenario import run_preprocess
 from benchmarks.report import Report, Table, read_report
 from benchmarks.results import default_path, result_line, write_results
-from benchmarks.runtimes import RUNTIMES
+from benchmarks.runtimes import RUNTIMES, SMARTBIN_RUNTIMES
 from benchmarks.verdict import check_comparable, compare, measure_yardstick
 from device.machine import Machine, ThisMachine
 from smartbin.bundle import builtin_bundle_path
 from smartbin.errors import ConfigError, run_cli
 
 _MEMORY_PHOTOS = 256
-SCENARIOS = ("classifier", "preprocess", "folder", "training", "memory")
+SCENARIOS = ("preprocess", "classifier", "end_to_end", "folder", "training", "memory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,20 +51,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--run", type=Path, metavar="RUN", help="classifier: a trained run, to compare with torch")
     add("--photos", type=Path, metavar="FOLDER", help="real photos, in any folders below it")
     add("--names", type=Path, metavar="FILE", help="take only photos with these names, one a line")
-    add(
-        "--runtime",
-        nargs="+",
-        choices=RUNTIMES,
-        default=RUNTIMES,
-        metavar="NAME",
-        help=f"classifier: {', '.join(RUNTIMES)}",
-    )
+    told = f"classifier (default: all), end_to_end (default: as the daemon chooses): {', '.join(RUNTIMES)}"
+    add("--runtime", nargs="+", choices=RUNTIMES, metavar="NAME", help=told)
     add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch runs (default: auto)")
     add("--laps", type=_positive, default=100, metavar="N", help="laps at batch 1 (default: 100)")
     add("--size", type=_positive, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
     add("--limit", type=_positive, metavar="N", help="N photos at most; training: a class and part")
     add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
+    add = parser.add_argument_group("end_to_end").add_argument
+    add(
+        "--fps", type=_above_zero, nargs="+", default=[15.0, 30.0, 60.0], metavar="F", help="camera (default: 15 30 60)"
+    )
+    add("--seconds", type=_above_zero, default=10.0, metavar="S", help="length of a row (default: 10)")
+    add("--minutes", type=_above_zero, default=0.5, metavar="M", help="length of the sustained row (default: .5)")
+    add("--starts", type=_positive, default=5, metavar="N", help="starts of `smartbin run` (default: 5)")
     training = parser.add_argument_group("training")
     add = training.add_argument
     add("--model", default="resnet50", help="network of all candidates (default: resnet50)")
@@ -81,6 +82,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--min-agreement", type=float, default=0.95, metavar="A", help="lowest agreement that passes (default: .95)")
     return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, but got {text}")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, but got {text}")
+    return value
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
@@ -117,28 +132,50 @@ def _begin(command: str, machine: Machine) -> Report:
 def _measure(options: argparse.Namespace, report: Report, machine: Machine) -> Report:
     cv2.setNumThreads(1)  # as the daemon does
     before = measure_yardstick()
-    tables = tuple(_table(name, options) for name in dict.fromkeys(options.scenarios))
+    tables = tuple(table for name in dict.fromkeys(options.scenarios) for table in _tables(name, options))
     yardstick = (*before, *measure_yardstick())
     return report.model_copy(update={"tables": tables, "yardstick_ms": yardstick, "state_after": read_state(machine)})
 
 
-def _table(scenario: str, options: argparse.Namespace) -> Table:
+def _tables(scenario: str, options: argparse.Namespace) -> Sequence[Table]:
+    """What a scenario imports is imported here: not every one needs torch."""
     bundles: list[Path] = options.bundle or [builtin_bundle_path()]
     if scenario == "preprocess":
-        return run_preprocess(options.photos, size=options.size, laps=options.laps)
+        return [run_preprocess(options.photos, size=options.size, laps=options.laps)]
+    if scenario == "end_to_end":
+        return _end_to_end(options, bundles[0])
     if options.photos is None:
         raise ConfigError(f"{scenario} needs real photos", where="--photos", fix="give a folder: --photos FOLDER")
     if scenario == "memory":
-        from benchmarks.memory_scenario import run_memory  # needs torch, as training does
+        from benchmarks.memory_scenario import run_memory
 
-        return run_memory(options.photos, limit=options.limit or _MEMORY_PHOTOS, workers=options.workers)
+        return [run_memory(options.photos, limit=options.limit or _MEMORY_PHOTOS, workers=options.workers)]
     if scenario == "training":
         from benchmarks.training_scenario import run_training, training_options
 
-        return run_training(training_options(options))
+        return [run_training(training_options(options))]
     if scenario == "classifier":
-        return run_classifier(_classifier_options(options, bundles))
-    return run_folder(bundles[0], options.photos, limit=options.limit, threads=options.threads[0])
+        return [run_classifier(_classifier_options(options, bundles))]
+    return [run_folder(bundles[0], options.photos, limit=options.limit, threads=options.threads[0])]
+
+
+def _end_to_end(options: argparse.Namespace, bundle: Path) -> Sequence[Table]:
+    from benchmarks.end_to_end_scenario import EndToEndOptions, run_end_to_end
+    from benchmarks.start_up import run_start_up
+
+    runtime = next((name for name in SMARTBIN_RUNTIMES if name in (options.runtime or ())), "auto")
+    threads = options.threads[0]
+    wanted = EndToEndOptions(
+        bundle=bundle,
+        runtime=runtime,
+        threads=threads,
+        photos=options.photos,
+        names=options.names,
+        fps=options.fps,
+        seconds=options.seconds,
+        minutes=options.minutes,
+    )
+    return [run_end_to_end(wanted), run_start_up(bundle, runtime, threads, starts=options.starts)]
 
 
 def _classifier_options(options: argparse.Namespace, bundles: list[Path]) -> ClassifierOptions:
@@ -148,7 +185,7 @@ def _classifier_options(options: argparse.Namespace, bundles: list[Path]) -> Cla
         photos=options.photos,
         names=options.names,
         limit=options.limit or DEFAULT_PHOTOS,
-        runtimes=options.runtime,
+        runtimes=options.runtime or RUNTIMES,
         threads=options.threads,
         device=options.device,
         laps=options.laps,

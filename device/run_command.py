@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import cv2
@@ -101,8 +102,12 @@ def assemble(
     sinks: SinkGroup,
     clock: Clock,
     stop: threading.Event,
+    opener: Callable[[], Camera] | None = None,
 ) -> Daemon:
-    """The daemon for a source, a model and sinks; nothing is started yet."""
+    """The daemon for a source, a model and sinks; nothing is started yet.
+
+    `opener` opens another camera in the source's place: benchmarks stage one.
+    """
     manifest = bundle.manifest
     spec = manifest.preprocess
     if config.brightness is not None:
@@ -112,11 +117,11 @@ def assemble(
     presence = PresenceDetector(config.presence) if mode == "item" else None
     pipeline = Pipeline(classifier, spec, make_judge(mode, config.decision, verdicts), presence, StageTimer())
 
-    def opener() -> Camera:
+    def open_source() -> Camera:
         return open_camera(source, config.source, manifest.classes, clock, stop)
 
     capture = Capture(
-        opener,
+        opener if opener is not None else open_source,
         live=source.live,
         max_age_s=config.source.max_age_s,
         reconnect=config.source.reconnect,
