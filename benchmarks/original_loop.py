@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
+from benchmarks.usual_way import normalise, resize_and_crop
 from smartbin.images import LabelledPhoto
 from train.networks.architectures import Architecture, split_outputs
 from train.networks.weights import load_weights
@@ -71,11 +72,10 @@ class OriginalLoop:
         device: torch.device,
     ) -> None:
         self.device = device
-        normalised = [transforms.ToTensor(), transforms.Normalize(architecture.mean, architecture.std)]
+        planes = normalise(architecture.mean, architecture.std)
         crop = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
-        whole = [transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size)]
-        train = datasets.ImageFolder(str(folders / "train"), transforms.Compose([*crop, *normalised]))
-        val = datasets.ImageFolder(str(folders / "val"), transforms.Compose([*whole, *normalised]))
+        train = datasets.ImageFolder(str(folders / "train"), transforms.Compose([*crop, planes]))
+        val = datasets.ImageFolder(str(folders / "val"), transforms.Compose([resize_and_crop(size), planes]))
         order = torch.Generator().manual_seed(0)
         self.train_loader = DataLoader(train, batch_size=batch, shuffle=True, num_workers=workers, generator=order)
         self.val_loader = DataLoader(val, batch_size=batch, num_workers=workers)

@@ -20,6 +20,7 @@ if not __package__:  # started as a file: make the repository importable, as an 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.classifier_scenario import ClassifierOptions, run_classifier
+from benchmarks.compare_scenario import CompareOptions, run_compare
 from benchmarks.conditions import read_conditions, read_state
 from benchmarks.folder_scenario import run_folder
 from benchmarks.photos import DEFAULT_PHOTOS
@@ -31,9 +32,10 @@ from benchmarks.verdict import check_comparable, compare, measure_yardstick
 from device.machine import Machine, ThisMachine
 from smartbin.bundle import builtin_bundle_path
 from smartbin.errors import ConfigError, run_cli
+from smartbin.runtime import RuntimeName
 
 _MEMORY_PHOTOS = 256
-SCENARIOS = ("preprocess", "classifier", "end_to_end", "folder", "training", "memory")
+SCENARIOS = ("preprocess", "classifier", "end_to_end", "compare", "folder", "training", "memory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,10 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("scenarios", nargs="+", choices=SCENARIOS, metavar="SCENARIO", help=", ".join(SCENARIOS))
     add("--bundle", type=Path, nargs="+", default=[], metavar="DIR", help="model bundles (default: the built-in one)")
-    add("--run", type=Path, metavar="RUN", help="classifier: a trained run, to compare with torch")
+    add("--run", type=Path, metavar="RUN", help="classifier, compare: a trained run, for torch and for peers")
     add("--photos", type=Path, metavar="FOLDER", help="real photos, in any folders below it")
     add("--names", type=Path, metavar="FILE", help="take only photos with these names, one a line")
-    told = f"classifier (default: all), end_to_end (default: as the daemon chooses): {', '.join(RUNTIMES)}"
+    told = f"classifier (default: all), end_to_end, compare (default: as the daemon chooses): {', '.join(RUNTIMES)}"
     add("--runtime", nargs="+", choices=RUNTIMES, metavar="NAME", help=told)
     add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch runs (default: auto)")
@@ -156,6 +158,8 @@ def _tables(scenario: str, options: argparse.Namespace) -> Sequence[Table]:
         return [run_training(training_options(options))]
     if scenario == "classifier":
         return [run_classifier(_classifier_options(options, bundles))]
+    if scenario == "compare":
+        return [run_compare(_compare_options(options, bundles))]
     return [run_folder(bundles[0], options.photos, limit=options.limit, threads=options.threads[0])]
 
 
@@ -163,7 +167,7 @@ def _end_to_end(options: argparse.Namespace, bundle: Path) -> Sequence[Table]:
     from benchmarks.end_to_end_scenario import EndToEndOptions, run_end_to_end
     from benchmarks.start_up import run_start_up
 
-    runtime = next((name for name in SMARTBIN_RUNTIMES if name in (options.runtime or ())), "auto")
+    runtime, *_ = _smartbin_runtimes(options)
     threads = options.threads[0]
     wanted = EndToEndOptions(
         bundle=bundle,
@@ -190,6 +194,26 @@ def _classifier_options(options: argparse.Namespace, bundles: list[Path]) -> Cla
         device=options.device,
         laps=options.laps,
     )
+
+
+def _compare_options(options: argparse.Namespace, bundles: list[Path]) -> CompareOptions:
+    return CompareOptions(
+        bundles=bundles,
+        run=options.run,
+        photos=options.photos,
+        names=options.names,
+        limit=options.limit or DEFAULT_PHOTOS,
+        runtimes=_smartbin_runtimes(options),
+        threads=options.threads[0],
+        device=options.device,
+        laps=options.laps,
+    )
+
+
+def _smartbin_runtimes(options: argparse.Namespace) -> list[RuntimeName]:
+    """Those of --runtime that the daemon knows; without any, the one that it takes by itself."""
+    named: list[RuntimeName] = [name for name in SMARTBIN_RUNTIMES if name in (options.runtime or ())]
+    return named or ["auto"]
 
 
 if __name__ == "__main__":
