@@ -24,7 +24,7 @@ from benchmarks.compare_scenario import CompareOptions, run_compare
 from benchmarks.conditions import read_conditions, read_state
 from benchmarks.folder_scenario import run_folder
 from benchmarks.photos import DEFAULT_PHOTOS
-from benchmarks.preprocess_scenario import run_preprocess
+from benchmarks.preprocess_scenario import PreprocessOptions, run_preprocess
 from benchmarks.report import Report, Table, read_report
 from benchmarks.results import default_path, result_line, write_results
 from benchmarks.runtimes import RUNTIMES, SMARTBIN_RUNTIMES
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch runs (default: auto)")
     add("--laps", type=_positive, default=100, metavar="N", help="laps at batch 1 (default: 100)")
-    add("--size", type=_positive, default=224, metavar="S", help="preprocess: side of the network input (default: 224)")
+    add("--size", type=_positive, metavar="S", help="preprocess: side of the network input (default: the bundle's)")
     add("--limit", type=_positive, metavar="N", help="N photos at most; training: a class and part")
     add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
     add = parser.add_argument_group("end_to_end").add_argument
@@ -143,7 +143,7 @@ def _tables(scenario: str, options: argparse.Namespace) -> Sequence[Table]:
     """What a scenario imports is imported here: not every one needs torch."""
     bundles: list[Path] = options.bundle or [builtin_bundle_path()]
     if scenario == "preprocess":
-        return [run_preprocess(options.photos, size=options.size, laps=options.laps)]
+        return [run_preprocess(_preprocess_options(options, bundles[0]))]
     if scenario == "end_to_end":
         return _end_to_end(options, bundles[0])
     if options.photos is None:
@@ -180,6 +180,18 @@ def _end_to_end(options: argparse.Namespace, bundle: Path) -> Sequence[Table]:
         minutes=options.minutes,
     )
     return [run_end_to_end(wanted), run_start_up(bundle, runtime, threads, starts=options.starts)]
+
+
+def _preprocess_options(options: argparse.Namespace, bundle: Path) -> PreprocessOptions:
+    return PreprocessOptions(
+        bundle=bundle,
+        photos=options.photos,
+        names=options.names,
+        limit=options.limit or DEFAULT_PHOTOS,
+        size=options.size,
+        threads=options.threads[0],
+        laps=options.laps,
+    )
 
 
 def _classifier_options(options: argparse.Namespace, bundles: list[Path]) -> ClassifierOptions:

@@ -100,6 +100,19 @@ def test_preprocessing_is_compared_with_the_usual_ways(
     )
 
 
+def test_accuracy_behind_each_way_stands_in_the_same_table(tmp_path: Path, photos: Path) -> None:
+    """The tiny bundle tells colours: with their names as classes it is right behind every way."""
+    bundle = write_tiny_bundle(tmp_path / "tiny", classes=("paper", "metal", "glass")).path
+    arguments = ["preprocess", "--bundle", str(bundle), "--photos", str(photos), "--laps", "2", "--out", "x.json"]
+    assert main(arguments) == 0
+    (table,) = read_report(Path("x.json")).tables
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    for way in ("smartbin to_input", "cv2.dnn.blobFromImage", "PIL + torchvision"):
+        assert (rows[way]["accuracy"], rows[way]["same answers"]) == (1, 1)
+    assert rows["stage: crop, resize"]["accuracy"] is None
+    assert "+0.0 points against PIL + torchvision" in table.notes[-1]
+
+
 def test_a_folder_is_sorted_with_times_by_stage(
     photos: Path, two_bundles: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
