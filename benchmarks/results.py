@@ -6,8 +6,9 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.plots import draw_pictures
 from benchmarks.report import Report, Table
-from smartbin.atomic import write_text_atomic
+from smartbin.atomic import write_bytes_atomic, write_text_atomic
 
 RESULTS = Path("benchmarks/results")
 """Below the folder that it is started in: in a checkout, git ignores it."""
@@ -23,10 +24,14 @@ def default_path(report: Report) -> Path:
 
 
 def write_results(path: Path, report: Report, verdicts: Table | None) -> None:
-    """Write `path` and, beside it under the same name, the Markdown. Folders are made."""
+    """Write `path` and, beside it under the same name, the Markdown and its plots. Folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(path, report.model_dump_json(indent=1) + "\n")
     text = report.markdown() + (f"\n{verdicts.markdown()}" if verdicts else "")
+    for picture in draw_pictures(report.tables):
+        file = path.with_name(f"{path.stem}.{picture.name}.png")
+        write_bytes_atomic(file, picture.png)
+        text += f"\n![{picture.alt}]({file.name})\n"
     write_text_atomic(path.with_suffix(".md"), text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,14 +97,33 @@ def test_the_last_line_says_whether_answers_agree(agreement: float | None, passe
 
 
 def test_files_of_a_run_can_be_read_back(tmp_path: Path) -> None:
-    report = _report(Measurement.of("a", [1.23456789], 3))
+    report = _report(
+        Measurement.of("a", [1.23456789], 3, accuracy=0.9),
+        Measurement.of("b, batch 1", [2.0, 3.0], 3, accuracy=0.8),
+        Measurement.of("b, batch 4", [8.0, 9.0], 3, accuracy=0.8),
+        Measurement.of("never ran", [], 0),
+    )
     path = tmp_path / default_path(report)
     write_results(path, report, None)
     assert read_report(path) == report
     assert read_report(path).tables[0].measurements[0].samples_ms == (1.2346,)
     assert "s_" in path.name
     assert "20260102T030405Z" in path.name
-    assert "### s" in path.with_suffix(".md").read_text(encoding="utf-8")
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "### s" in text
+    for kind in ("latency", "accuracy"):
+        plot = path.with_name(f"{path.stem}.s.{kind}.png")
+        assert plot.read_bytes().startswith(b"\x89PNG")
+        assert f"]({plot.name})" in text
+
+
+def test_without_matplotlib_there_are_no_plots_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "train.report.figure_files", None)
+    write_results(tmp_path / "x.json", _report(Measurement.of("a", [1.0], 3)), None)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.json", "x.md"]
+    assert "no plots" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 1}', None])
