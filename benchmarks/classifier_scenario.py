@@ -19,7 +19,7 @@ from benchmarks.contender import Contender, Model, StartUp
 from benchmarks.laps import WARM_UP, run_laps
 from benchmarks.photos import accuracy, agreement, photos_below
 from benchmarks.report import LATENCY_COLUMNS, Cell, Measurement, Table
-from benchmarks.runtimes import ON_GPU, OPENCV_DNN, SMARTBIN_RUNTIMES, TORCH_RUNTIMES, open_bundle, open_run
+from benchmarks.runtimes import BUNDLE_RUNTIMES, ON_GPU, TORCH_RUNTIMES, open_bundle, open_run
 from benchmarks.side_process import SideProcess
 from smartbin.bundle import read_bundle
 from smartbin.errors import ConfigError, SmartbinError
@@ -98,7 +98,7 @@ def _entries(options: ClassifierOptions, threads: int) -> list[_Entry]:
         found += [_run_entry(options, name, threads) for name in TORCH_RUNTIMES if name in options.runtimes]
     for path in options.bundles:
         manifest = (bundle := read_bundle(path)).manifest
-        for name in (*SMARTBIN_RUNTIMES, OPENCV_DNN):
+        for name in BUNDLE_RUNTIMES:
             if name not in options.runtimes or (name in ON_GPU and threads != options.threads[0]):
                 continue
             entry = _Entry(

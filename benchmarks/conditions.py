@@ -89,8 +89,13 @@ class MachineState:
     power_w: float | None
 
     def __str__(self) -> str:
-        found = (("load", self.load, ""), ("CPU", self.cpu_mhz, " MHz"), ("GPU", self.gpu_mhz, " MHz"))
-        found += (("hottest", self.temperature_c, " °C"), ("power", self.power_w, " W"))
+        found = (
+            ("load", self.load, ""),
+            ("CPU", self.cpu_mhz, " MHz"),
+            ("GPU", self.gpu_mhz, " MHz"),
+            ("hottest", self.temperature_c, " °C"),
+            ("power", self.power_w, " W"),
+        )
         return ", ".join(f"{name} {value:.4g}{unit}" for name, value, unit in found if value is not None)
 
 

@@ -74,7 +74,7 @@ def _draw_accuracy(scenario: str, measurements: Sequence[Measurement]) -> Figure
     figure = Figure(figsize=(8, 4 + 0.17 * len(measurements)), layout="constrained")
     axes = figure.subplots()
     for number, item in enumerate(measurements, start=1):
-        place = [item.latency.p50_ms], [item.accuracy]
+        place = [item.latency.p50_ms], [item.accuracy or 0.0]
         axes.plot(*place, marker=f"${number}$", color=f"C{number % 5}", markersize=8, linestyle="", label=item.name)
     axes.set_xscale("log")
     axes.margins(0.1)

@@ -41,11 +41,12 @@ SCENARIOS = ("preprocess", "classifier", "end_to_end", "compare", "folder", "tra
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `smartbin-bench`: 0, or the exit code of the error that is printed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
+    options = build_parser().parse_args(given)
     return run_cli(lambda: _run(options, shlex.join(["smartbin-bench", *given])))
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all scenarios."""
     parser = argparse.ArgumentParser(prog="smartbin-bench", description=__doc__)
     add = parser.add_argument
     add("scenarios", nargs="+", choices=SCENARIOS, metavar="SCENARIO", help=", ".join(SCENARIOS))

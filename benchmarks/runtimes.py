@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 SMARTBIN_RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "openvino-cpu")
 OPENCV_DNN: Final = "opencv-dnn"
 BundleRuntime: TypeAlias = RuntimeName | Literal["opencv-dnn"]
+BUNDLE_RUNTIMES: tuple[BundleRuntime, ...] = (*SMARTBIN_RUNTIMES, OPENCV_DNN)
 TORCH_RUNTIMES = ("torch-eager", "torch-compile")
-RUNTIMES = (*TORCH_RUNTIMES, *SMARTBIN_RUNTIMES, OPENCV_DNN)
+RUNTIMES = (*TORCH_RUNTIMES, *BUNDLE_RUNTIMES)
 ON_GPU = ("onnxruntime-cuda", "tensorrt")
 """Those that a number of CPU threads means nothing to."""
 

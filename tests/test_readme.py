@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.run import build_parser as build_benchmark_parser
 from device.cli import build_parser
 from export.run import build_parser as build_export_parser
 from tests.conftest import REPOSITORY
@@ -59,6 +60,7 @@ PARSERS: dict[str, Callable[[Sequence[str]], object]] = {
     "smartbin": lambda arguments: build_parser().parse_args(arguments),
     "train/run.py": parse_train_command,
     "export/run.py": lambda arguments: build_export_parser().parse_args(arguments),
+    "benchmarks/run.py": lambda arguments: build_benchmark_parser().parse_args(arguments),
 }
 
 
