@@ -1,9 +1,10 @@
 """Is a row faster or slower than in an earlier run, or is no difference seen? From the samples of both, per row.
 
-The ratio of the medians gets a 95 % interval from a bootstrap of blocks of successive samples: neighbours in time share
-the machine's mood, so single ones are not independent. That covers the noise within a run. What differs between the
-two runs as a whole is judged by the yardstick, a fixed piece of work that every run times before and after: by as much
-as that moved, a row may move without a verdict.
+The ratio of the medians gets a 99 % interval (there are many rows, and one in twenty would be wrong by chance) from a
+bootstrap of blocks of successive samples: neighbours in time share the machine's mood, so single ones are not
+independent. That covers the noise within a run. What differs between the two runs as a whole is judged by the
+yardstick, a fixed piece of work that every run times before and after: by as much as that moved, a row may move without
+a verdict.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 from benchmarks.report import Cell, Measurement, Report, Table
 from smartbin.errors import ConfigError
 
-Finding: TypeAlias = Literal["faster", "slower", "no difference seen"]
+Finding: TypeAlias = Literal["faster", "slower", "no difference seen", "too few samples"]
 
 _ROUNDS = 1000
+_FEWEST = 8
+"""Samples below which no interval is worth its name."""
 _SMALLEST = 0.02
 """Share below which a difference is never one: placement of code and memory alone moves times by so much."""
 _YARDSTICK_LAPS = 40
@@ -28,7 +31,7 @@ _YARDSTICK_LAPS = 40
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`ratio` is the later median by the earlier one, `low` to `high` its 95 % interval; above 1 is slower."""
+    """`ratio` is the later median by the earlier one, `low` to `high` its 99 % interval; above 1 is slower."""
 
     ratio: float
     low: float
@@ -40,9 +43,11 @@ def judge(earlier_ms: Sequence[float], later_ms: Sequence[float], tolerance: flo
     """Hold two rows of samples against each other; differences up to the share `tolerance` count as none."""
     rng = np.random.default_rng(0)
     ratios = _medians(later_ms, rng) / _medians(earlier_ms, rng)
-    low, high = (float(value) for value in np.percentile(ratios, [2.5, 97.5]))
+    low, high = (float(value) for value in np.percentile(ratios, [0.5, 99.5]))
     finding: Finding = "no difference seen"
-    if low > 1 + tolerance:
+    if min(len(earlier_ms), len(later_ms)) < _FEWEST:
+        finding = "too few samples"
+    elif low > 1 + tolerance:
         finding = "slower"
     elif high < 1 / (1 + tolerance):
         finding = "faster"
@@ -94,7 +99,7 @@ def compare(baseline: Report, now: Report, name: str) -> Table:
             interval = f"{found.low:.3f} to {found.high:.3f}"
             rows.append((": ".join(key), *times, interval, old.accuracy, new.accuracy, found.finding))
     notes = [
-        f"ratio: median now by median then, with its 95 % interval; up to {tolerance:.1%} counts as no difference: by "
+        f"ratio: median now by median then, with its 99 % interval; up to {tolerance:.1%} counts as no difference: by "
         "so much a fixed piece of work moved on this machine."
     ]
     for here, there, said in ((after, before, "not in the baseline"), (before, after, "in the baseline only")):
@@ -103,7 +108,7 @@ def compare(baseline: Report, now: Report, name: str) -> Table:
     return Table(f"against {name}", _COLUMNS, tuple(rows), tuple(notes))
 
 
-_COLUMNS = ("row", "then p50 ms", "now p50 ms", "ratio", "95 % interval", "accuracy then", "accuracy now", "verdict")
+_COLUMNS = ("row", "then p50 ms", "now p50 ms", "ratio", "99 % interval", "accuracy then", "accuracy now", "verdict")
 
 
 def _timed(report: Report) -> dict[tuple[str, str], Measurement]:

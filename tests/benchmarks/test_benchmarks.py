@@ -154,7 +154,7 @@ def test_every_lap_runs_every_candidate_once_and_begins_with_another() -> None:
 
 
 def test_a_run_is_held_against_an_earlier_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["preprocess", "--laps", "5", "--size", "32"]
+    arguments = ["preprocess", "--laps", "8", "--size", "32"]
     assert main([*arguments, "--out", "base.json"]) == 0
     capsys.readouterr()
     assert main([*arguments, "--out", "now.json", "--against", "base.json"]) == 0

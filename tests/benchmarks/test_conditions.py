@@ -7,7 +7,7 @@ import pytest
 from benchmarks.conditions import read_conditions, read_state
 from benchmarks.tegrastats import TegraStats, parse_tegrastats
 from device.machine import ThisMachine
-from tests.device.test_doctor import StagedMachine
+from tests.device.staged_machine import StagedMachine, jetson
 
 ORIN_NANO = (
     "11-25-2026 10:00:00 RAM 2456/7620MB (lfb 2x4MB) SWAP 0/3810MB (cached 0MB) CPU [12%@1510,3%@1510,0%@1344,0%@1344,"
@@ -19,7 +19,6 @@ XAVIER_JETPACK_4 = (
     "EMC_FREQ 0%@1600 GR3D_FREQ 7%@1109 VIC_FREQ 0%@115 APE 150 MTS fg 0% bg 0% AO@37C GPU@36.5C Tdiode@-256C "
     "PMIC@50C AUX@36.5C CPU@38C thermal@37.2C VDD_IN 3442/3442 VDD_CPU_GPU_CV 401/401 VDD_SOC 882/882"
 )
-NVPMODEL = "NV Power Mode: MAXN_SUPER\n2\n"
 CPUINFO = (
     "processor\t: 0\nmodel name\t: AMD EPYC 9654\ncpu MHz\t\t: 2400.000\n\nprocessor\t: 1\ncpu MHz\t\t: 2600.000\n"
 )
@@ -39,15 +38,9 @@ def test_tegrastats(line: str, expected: TegraStats) -> None:
 
 
 def test_a_jetson_says_its_board_release_and_power_mode() -> None:
-    machine = StagedMachine(
-        files={
-            "/etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic",
-            "/proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
-            "/proc/loadavg": "0.52 0.58 0.59 1/467 1234",
-        },
-        devices=[],
-        commands={"nvpmodel": NVPMODEL, "dpkg-query": "6.2+b77", "sh": ORIN_NANO},
-    )
+    machine = jetson(devices=[])
+    machine.files["/proc/loadavg"] = "0.52 0.58 0.59 1/467 1234"
+    machine.commands["sh"] = ORIN_NANO
     found = read_conditions(machine)
     assert (found.board, found.jetson) == ("NVIDIA Jetson Orin Nano Developer Kit", True)
     assert (found.jetpack, found.power_mode) == ("JetPack 6.2+b77, L4T 36.4.3", "MAXN_SUPER")
