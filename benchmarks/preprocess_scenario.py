@@ -21,7 +21,7 @@ from smartbin.brightness import correct
 from smartbin.bundle import read_bundle
 from smartbin.images import BgrImage, read_image
 from smartbin.lowlight import dim
-from smartbin.preprocess import PreprocessSpec, centre_crop, resize_square, to_input
+from smartbin.preprocess import PreprocessSpec, centre_crop, shrink_frame, to_input
 from smartbin.runtime import open_classifier
 
 WHOLE, BLOB, USUAL = "smartbin to_input", "cv2.dnn.blobFromImage", "PIL + torchvision"
@@ -76,7 +76,7 @@ def _ways(frame: BgrImage, spec: PreprocessSpec) -> dict[str, Callable[[], objec
     dark = dim(frame, 1 / 8, np.random.default_rng(0))
 
     def small_of(image: BgrImage) -> BgrImage:
-        return resize_square(centre_crop(image, spec.max_aspect, spec.crop), spec.size)
+        return shrink_frame(centre_crop(image, spec.max_aspect, spec.crop), spec.size)
 
     small, small_dark = small_of(frame), small_of(dark)
     ways: dict[str, Callable[[], object]] = {

@@ -30,6 +30,7 @@ from benchmarks.results import default_path, result_line, write_results
 from benchmarks.runtimes import RUNTIMES, SMARTBIN_RUNTIMES
 from benchmarks.verdict import check_comparable, compare, measure_yardstick
 from device.machine import Machine, ThisMachine
+from smartbin.arguments import above_zero, accuracy, count
 from smartbin.bundle import builtin_bundle_path
 from smartbin.errors import ConfigError, run_cli
 from smartbin.runtime import RuntimeName
@@ -56,49 +57,33 @@ def build_parser() -> argparse.ArgumentParser:
     add("--names", type=Path, metavar="FILE", help="take only photos with these names, one a line")
     told = f"classifier (default: all), end_to_end, compare (default: as the daemon chooses): {', '.join(RUNTIMES)}"
     add("--runtime", nargs="+", choices=RUNTIMES, metavar="NAME", help=told)
-    add("--threads", type=_positive, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
+    add("--threads", type=count, nargs="+", default=[1], metavar="N", help="CPU threads to try (default: 1)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch runs (default: auto)")
-    add("--laps", type=_positive, default=100, metavar="N", help="laps at batch 1 (default: 100)")
-    add("--size", type=_positive, metavar="S", help="preprocess: side of the network input (default: the bundle's)")
-    add("--limit", type=_positive, metavar="N", help="N photos at most; training: a class and part")
+    add("--laps", type=count, default=100, metavar="N", help="laps at batch 1 (default: 100)")
+    add("--size", type=count, metavar="S", help="preprocess: side of the network input (default: the bundle's)")
+    add("--limit", type=count, metavar="N", help="N photos at most; training: a class and part")
     add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
     add = parser.add_argument_group("end_to_end").add_argument
-    add(
-        "--fps", type=_above_zero, nargs="+", default=[15.0, 30.0, 60.0], metavar="F", help="camera (default: 15 30 60)"
-    )
-    add("--seconds", type=_above_zero, default=10.0, metavar="S", help="length of a row (default: 10)")
-    add("--minutes", type=_above_zero, default=0.5, metavar="M", help="length of the sustained row (default: .5)")
-    add("--starts", type=_positive, default=5, metavar="N", help="starts of `smartbin run` (default: 5)")
+    add("--fps", type=above_zero, nargs="+", default=[15.0, 30.0, 60.0], metavar="F", help="camera (default: 15 30 60)")
+    add("--seconds", type=above_zero, default=10.0, metavar="S", help="length of a row (default: 10)")
+    add("--minutes", type=above_zero, default=0.5, metavar="M", help="length of the sustained row (default: .5)")
+    add("--starts", type=count, default=5, metavar="N", help="starts of `smartbin run` (default: 5)")
     training = parser.add_argument_group("training")
     add = training.add_argument
     add("--model", default="resnet50", help="network of all candidates (default: resnet50)")
     add("--weights", default="imagenet_v1", help="starting weights of all candidates (default: imagenet_v1)")
     add("--freeze", type=int, default=7, metavar="N", help="children that are frozen from the front (default: 7)")
-    add("--epochs", type=_positive, default=8, metavar="N", help="epochs of every candidate (default: 8)")
-    add("--target", type=float, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
-    add("--batch", type=_positive, default=32, metavar="N", help="photos in a batch (default: 32)")
+    add("--epochs", type=count, default=8, metavar="N", help="epochs of every candidate (default: 8)")
+    add("--target", type=accuracy, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
+    add("--batch", type=count, default=32, metavar="N", help="photos in a batch (default: 32)")
     add("--ours", action="append", default=[], metavar="'NAME: FLAGS'", help="a candidate: flags of train/run.py")
     add = parser.add_argument_group("all scenarios").add_argument
     add("--out", type=Path, metavar="FILE", help="where the JSON goes (default: benchmarks/results/CONDITIONS.json)")
     add(
         "--against", type=Path, metavar="JSON", help="an earlier result: say of each row whether it is faster or slower"
     )
-    add("--min-agreement", type=float, default=0.95, metavar="A", help="lowest agreement that passes (default: .95)")
+    add("--min-agreement", type=accuracy, default=0.95, metavar="A", help="lowest agreement that passes (default: .95)")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, but got {text}")
-    return value
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, but got {text}")
-    return value
 
 
 def _run(options: argparse.Namespace, command: str) -> int:

@@ -7,6 +7,7 @@ line calls this.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -30,3 +31,4 @@ def number(kind: Callable[[str], Number], expected: str, fits: Callable[[Number]
 
 count = number(int, "a whole number of 1 or more", lambda value: value >= 1)
 accuracy = number(float, "a number above 0, at most 1", lambda value: 0 < value <= 1)
+above_zero = number(float, "a number above 0", lambda value: 0 < value < math.inf)

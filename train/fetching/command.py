@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartbin.arguments import count, number
+from smartbin.arguments import above_zero, count
 from train.datasets.root import DATA_VARIABLE, default_data_root
 from train.fetching.download import Patience
 from train.fetching.registry import data_sets
@@ -48,7 +48,7 @@ def parse_fetch(arguments: Sequence[str]) -> FetchCommand:
     patience = Patience()
     parser.add_argument(
         "--timeout",
-        type=number(float, "a number above 0", lambda value: value > 0),
+        type=above_zero,
         default=patience.read_s,
         metavar="S",
         help="give a silent server that long, seconds (default: %(default)g)",
