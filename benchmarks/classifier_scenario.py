@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contender import Contender, Model, StartUp
-from benchmarks.laps import WARM_UP, run_laps
+from benchmarks.laps import WARM_UP, Laps
 from benchmarks.photos import accuracy, agreement, photos_below
 from benchmarks.report import LATENCY_COLUMNS, Cell, Measurement, Table
 from benchmarks.runtimes import BUNDLE_RUNTIMES, ON_GPU, TORCH_RUNTIMES, open_bundle, open_run
@@ -44,7 +44,7 @@ class ClassifierOptions:
     runtimes: Sequence[str]
     threads: Sequence[int]
     device: str
-    laps: int
+    laps: Laps
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ def run_classifier(options: ClassifierOptions) -> Table:
         opened, left_out = _open_all(entries, files, stack)
         if not opened:
             raise ConfigError("nothing to compare: no runtime could be opened", where="classifier", found=left_out)
-        samples = {batch: _time(opened, batch, options.laps if batch == 1 else options.laps // 4) for batch in BATCHES}
+        samples = {batch: _time(opened, batch, options.laps) for batch in BATCHES}
     rows, measured = _rows([entry for entry, _ in opened], samples, paths)
     notes = (
         "ratio and agreement: against the first row of the same network with the same batch and threads.",
@@ -170,10 +170,10 @@ def _contender(entry: _Entry, file: Path) -> Contender[Inputs, Inputs]:
     return Contender(entry.open_model, np.load(file, mmap_mode="r"), np.stack, entry.threads)
 
 
-def _time(opened: Sequence[tuple[_Entry, Process]], batch: int, laps: int) -> list[list[float]]:
-    """Milliseconds of a batch, for every entry `laps` times (three at least)."""
+def _time(opened: Sequence[tuple[_Entry, Process]], batch: int, laps: Laps) -> list[list[float]]:
+    """Milliseconds of a batch, for every entry in all laps; of a larger batch in a quarter of them, three at least."""
     candidates = {str(number): partial(process.ask, Contender.lap, batch) for number, (_, process) in enumerate(opened)}
-    return list(run_laps(candidates, laps=max(3, laps)).values())
+    return list(laps.run(candidates, laps.count if batch == 1 else max(3, laps.count // 4)).values())
 
 
 def _rows(

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.contender import Contender, Model, StartUp
-from benchmarks.laps import WARM_UP, run_laps
+from benchmarks.laps import WARM_UP, Laps
 from benchmarks.peers import open_notebook, open_opencv_loop, open_smartbin, open_ultralytics
 from benchmarks.photos import accuracy, agreement, photos_below
 from benchmarks.report import LATENCY_COLUMNS, Cell, Measurement, Table
@@ -41,7 +41,7 @@ class CompareOptions:
     runtimes: Sequence[RuntimeName]
     threads: int
     device: str
-    laps: int
+    laps: Laps
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ def run_compare(options: CompareOptions) -> Table:
         if pipelines[0].process is None:
             raise ConfigError("smartbin itself could not be opened", where="compare", found=pipelines[0].remark)
         laps = {name: partial(process.ask, Contender.lap, 1) for name, process in running.items()}
-        samples = run_laps(laps, laps=options.laps)
+        samples = options.laps.run(laps)
     first = pipelines[0]
     measured = [
         Measurement.of(item.name, samples.get(item.name, []), WARM_UP, accuracy(item.answers, paths, item.classes))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.laps import WARM_UP, run_laps, timed
+from benchmarks.laps import WARM_UP, Laps, timed
 from benchmarks.paced_camera import HEIGHT, WIDTH, fill_frame
 from benchmarks.photos import accuracy, agreement, photos_below
 from benchmarks.report import LATENCY_COLUMNS, Measurement, Table
@@ -37,7 +37,7 @@ class PreprocessOptions:
     limit: int
     size: int | None
     threads: int
-    laps: int
+    laps: Laps
 
 
 def run_preprocess(options: PreprocessOptions) -> Table:
@@ -46,7 +46,7 @@ def run_preprocess(options: PreprocessOptions) -> Table:
     bundled = read_bundle(options.bundle).manifest.preprocess
     spec = bundled if options.size is None else bundled.model_copy(update={"size": options.size})
     frame = fill_frame(read_image(paths[0])) if paths else _drawn_frame()
-    samples = run_laps({name: timed(way) for name, way in _ways(frame, spec).items()}, laps=options.laps)
+    samples = options.laps.run({name: timed(way) for name, way in _ways(frame, spec).items()})
     notes = [
         f"{WIDTH} × {HEIGHT} to {spec.size} × {spec.size}, all ways in turn, one process; OpenCV with "
         f"{cv2.getNumThreads()} threads.",

@@ -87,7 +87,7 @@ class Table:
 
 
 class Report(BaseModel):
-    """All scenarios of one run. `yardstick_ms`: a fixed piece of work, timed before and after them."""
+    """All scenarios of one run. `yardstick_ms`: fixed pieces of work, timed before, between and after them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,7 +97,7 @@ class Report(BaseModel):
     conditions: Conditions
     state_before: MachineState
     state_after: MachineState
-    yardstick_ms: tuple[float, ...]
+    yardstick_ms: dict[str, tuple[float, ...]]
     tables: tuple[Table, ...]
 
     def markdown(self) -> str:

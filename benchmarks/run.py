@@ -23,12 +23,13 @@ from benchmarks.classifier_scenario import ClassifierOptions, run_classifier
 from benchmarks.compare_scenario import CompareOptions, run_compare
 from benchmarks.conditions import read_conditions, read_state
 from benchmarks.folder_scenario import run_folder
+from benchmarks.laps import Laps, Yardstick
 from benchmarks.photos import DEFAULT_PHOTOS
 from benchmarks.preprocess_scenario import PreprocessOptions, run_preprocess
 from benchmarks.report import Report, Table, read_report
 from benchmarks.results import default_path, result_line, write_results
 from benchmarks.runtimes import RUNTIMES, SMARTBIN_RUNTIMES
-from benchmarks.verdict import check_comparable, compare, measure_yardstick
+from benchmarks.verdict import check_comparable, compare
 from device.machine import Machine, ThisMachine
 from smartbin.arguments import above_zero, accuracy, count
 from smartbin.bundle import builtin_bundle_path
@@ -36,6 +37,7 @@ from smartbin.errors import ConfigError, run_cli
 from smartbin.runtime import RuntimeName
 
 _MEMORY_PHOTOS = 256
+_YARDSTICK_LAPS = 20
 SCENARIOS = ("preprocess", "classifier", "end_to_end", "compare", "folder", "training", "memory")
 
 
@@ -112,24 +114,27 @@ def _begin(command: str, machine: Machine) -> Report:
         conditions=read_conditions(machine),
         state_before=state,
         state_after=state,
-        yardstick_ms=(),
+        yardstick_ms={},
         tables=(),
     )
 
 
 def _measure(options: argparse.Namespace, report: Report, machine: Machine) -> Report:
     cv2.setNumThreads(1)  # as the daemon does
-    before = measure_yardstick()
-    tables = tuple(table for name in dict.fromkeys(options.scenarios) for table in _tables(name, options))
-    yardstick = (*before, *measure_yardstick())
-    return report.model_copy(update={"tables": tables, "yardstick_ms": yardstick, "state_after": read_state(machine)})
+    yardstick = Yardstick()
+    laps = Laps(options.laps, yardstick)
+    laps.run({}, _YARDSTICK_LAPS)
+    tables = tuple(table for name in dict.fromkeys(options.scenarios) for table in _tables(name, options, laps))
+    laps.run({}, _YARDSTICK_LAPS)
+    samples = {name: tuple(values) for name, values in yardstick.samples_ms.items()}
+    return report.model_copy(update={"tables": tables, "yardstick_ms": samples, "state_after": read_state(machine)})
 
 
-def _tables(scenario: str, options: argparse.Namespace) -> Sequence[Table]:
+def _tables(scenario: str, options: argparse.Namespace, laps: Laps) -> Sequence[Table]:
     """What a scenario imports is imported here: not every one needs torch."""
     bundles: list[Path] = options.bundle or [builtin_bundle_path()]
     if scenario == "preprocess":
-        return [run_preprocess(_preprocess_options(options, bundles[0]))]
+        return [run_preprocess(_preprocess_options(options, bundles[0], laps))]
     if scenario == "end_to_end":
         return _end_to_end(options, bundles[0])
     if options.photos is None:
@@ -143,9 +148,9 @@ def _tables(scenario: str, options: argparse.Namespace) -> Sequence[Table]:
 
         return [run_training(training_options(options))]
     if scenario == "classifier":
-        return [run_classifier(_classifier_options(options, bundles))]
+        return [run_classifier(_classifier_options(options, bundles, laps))]
     if scenario == "compare":
-        return [run_compare(_compare_options(options, bundles))]
+        return [run_compare(_compare_options(options, bundles, laps))]
     return [run_folder(bundles[0], options.photos, limit=options.limit, threads=options.threads[0])]
 
 
@@ -168,7 +173,7 @@ def _end_to_end(options: argparse.Namespace, bundle: Path) -> Sequence[Table]:
     return [run_end_to_end(wanted), run_start_up(bundle, runtime, threads, starts=options.starts)]
 
 
-def _preprocess_options(options: argparse.Namespace, bundle: Path) -> PreprocessOptions:
+def _preprocess_options(options: argparse.Namespace, bundle: Path, laps: Laps) -> PreprocessOptions:
     return PreprocessOptions(
         bundle=bundle,
         photos=options.photos,
@@ -176,11 +181,11 @@ def _preprocess_options(options: argparse.Namespace, bundle: Path) -> Preprocess
         limit=options.limit or DEFAULT_PHOTOS,
         size=options.size,
         threads=options.threads[0],
-        laps=options.laps,
+        laps=laps,
     )
 
 
-def _classifier_options(options: argparse.Namespace, bundles: list[Path]) -> ClassifierOptions:
+def _classifier_options(options: argparse.Namespace, bundles: list[Path], laps: Laps) -> ClassifierOptions:
     return ClassifierOptions(
         bundles=bundles,
         run=options.run,
@@ -190,11 +195,11 @@ def _classifier_options(options: argparse.Namespace, bundles: list[Path]) -> Cla
         runtimes=options.runtime or RUNTIMES,
         threads=options.threads,
         device=options.device,
-        laps=options.laps,
+        laps=laps,
     )
 
 
-def _compare_options(options: argparse.Namespace, bundles: list[Path]) -> CompareOptions:
+def _compare_options(options: argparse.Namespace, bundles: list[Path], laps: Laps) -> CompareOptions:
     return CompareOptions(
         bundles=bundles,
         run=options.run,
@@ -204,7 +209,7 @@ def _compare_options(options: argparse.Namespace, bundles: list[Path]) -> Compar
         runtimes=_smartbin_runtimes(options),
         threads=options.threads[0],
         device=options.device,
-        laps=options.laps,
+        laps=laps,
     )
 
 

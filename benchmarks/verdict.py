@@ -1,16 +1,15 @@
 """Is a row faster or slower than in an earlier run, or is no difference seen? From the samples of both, per row.
 
 The ratio of the medians gets a 99 % interval (there are many rows, and one in twenty would be wrong by chance) from a
-bootstrap of blocks of successive samples: neighbours in time share the machine's mood, so single ones are not
-independent. That covers the noise within a run. What differs between the two runs as a whole is judged by the
-yardstick, a fixed piece of work that every run times before and after: by as much as that moved, a row may move without
-a verdict.
+bootstrap of blocks of successive samples, an eighth of the row each: neighbours in time share the machine's mood, so
+single ones are not independent. That covers the noise within a run. What differs between the two runs as a whole is
+judged by the yardstick, fixed pieces of work that are timed between all others: by as much as those moved, a row may
+move without a verdict.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -22,11 +21,10 @@ from smartbin.errors import ConfigError
 Finding: TypeAlias = Literal["faster", "slower", "no difference seen", "too few samples"]
 
 _ROUNDS = 1000
-_FEWEST = 8
-"""Samples below which no interval is worth its name."""
-_SMALLEST = 0.02
-"""Share below which a difference is never one: placement of code and memory alone moves times by so much."""
-_YARDSTICK_LAPS = 40
+_BLOCKS = 8
+"""Into so many a row is cut; with fewer samples no interval is worth its name."""
+_SMALLEST = 0.05
+"""Share below which a difference is never one: placement of code and memory alone moves times by some percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def judge(earlier_ms: Sequence[float], later_ms: Sequence[float], tolerance: flo
     ratios = _medians(later_ms, rng) / _medians(earlier_ms, rng)
     low, high = (float(value) for value in np.percentile(ratios, [0.5, 99.5]))
     finding: Finding = "no difference seen"
-    if min(len(earlier_ms), len(later_ms)) < _FEWEST:
+    if min(len(earlier_ms), len(later_ms)) < _BLOCKS:
         finding = "too few samples"
     elif low > 1 + tolerance:
         finding = "slower"
@@ -54,23 +52,18 @@ def judge(earlier_ms: Sequence[float], later_ms: Sequence[float], tolerance: flo
     return Verdict(float(np.median(later_ms) / np.median(earlier_ms)), low, high, finding)
 
 
-def measure_yardstick() -> list[float]:
-    """Milliseconds of sorting the same numbers again and again, on one thread. Blocks for a fifth of a second."""
-    numbers = np.random.default_rng(0).permutation(100_000)
-    samples = []
-    for _ in range(_YARDSTICK_LAPS):
-        start_s = time.perf_counter()
-        np.sort(numbers, kind="stable")
-        samples.append((time.perf_counter() - start_s) * 1000)
-    return samples
+def machine_noise(earlier: Mapping[str, Sequence[float]], later: Mapping[str, Sequence[float]]) -> float:
+    """By which share a yardstick moved: between two runs, or between the first and second half of either.
 
-
-def machine_noise(earlier_ms: Sequence[float], later_ms: Sequence[float]) -> float:
-    """By which share the yardstick moved: between two runs, or between the first and second half of either."""
-    halves = [(samples[: len(samples) // 2], samples[len(samples) // 2 :]) for samples in (earlier_ms, later_ms)]
-    pairs = [*halves, (earlier_ms, later_ms)]
-    moved = [abs(float(np.log(np.median(second) / np.median(first)))) for first, second in pairs]
-    return max(_SMALLEST, float(np.exp(max(moved))) - 1)
+    Of the kinds of yardstick the one that moved most counts.
+    """
+    moved = [_SMALLEST]
+    for name in earlier.keys() & later.keys():
+        runs = (earlier[name], later[name])
+        halves = [(samples[: len(samples) // 2], samples[len(samples) // 2 :]) for samples in runs]
+        for first, second in (*halves, runs):
+            moved.append(float(np.exp(abs(np.log(np.median(second) / np.median(first))))) - 1)
+    return max(moved)
 
 
 def check_comparable(baseline: Report, now: Report, where: object) -> None:
@@ -100,7 +93,7 @@ def compare(baseline: Report, now: Report, name: str) -> Table:
             rows.append((": ".join(key), *times, interval, old.accuracy, new.accuracy, found.finding))
     notes = [
         f"ratio: median now by median then, with its 99 % interval; up to {tolerance:.1%} counts as no difference: by "
-        "so much a fixed piece of work moved on this machine."
+        "so much the yardstick, work that never changes, moved on this machine, or it is the least that counts."
     ]
     for here, there, said in ((after, before, "not in the baseline"), (before, after, "in the baseline only")):
         if missing := [": ".join(key) for key in here if key not in there]:
@@ -121,7 +114,7 @@ def _medians(samples_ms: Sequence[float], rng: np.random.Generator) -> np.ndarra
     """Medians [rounds] of samples that are drawn again in blocks, round the end to the beginning."""
     samples = np.asarray(samples_ms, np.float64)
     count = len(samples)
-    block = max(1, round(count ** (1 / 3)))
+    block = max(1, count // _BLOCKS)
     within = np.arange(block)
     medians = np.empty(_ROUNDS)
     for number in range(_ROUNDS):

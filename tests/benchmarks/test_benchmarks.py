@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks.laps import run_laps, timed
+from benchmarks.laps import Laps, Yardstick, timed
 from benchmarks.report import Table, read_report
 from benchmarks.run import main
 from export.run import main as export
@@ -145,9 +145,11 @@ def test_every_lap_runs_every_candidate_once_and_begins_with_another() -> None:
     order: list[str] = []
     ticks = _ticks(0.001)
     candidates = {name: timed(lambda name=name: order.append(name), lambda: next(ticks)) for name in "abc"}
-    samples = run_laps(candidates, laps=2)
+    yardstick = Yardstick()
+    samples = Laps(2, yardstick).run(candidates)
     laps = ["".join(order[start : start + 3]) for start in range(0, 15, 3)]
     assert laps == ["abc", "bca", "cab", "abc", "bca"]  # three of them to warm up
+    assert all(len(taken) == 5 and min(taken) > 0 for taken in yardstick.samples_ms.values())
     assert {name: [round(value, 6) for value in values] for name, values in samples.items()} == {
         name: [1.0, 1.0] for name in "abc"
     }
@@ -175,7 +177,7 @@ def test_a_baseline_of_another_machine_is_refused(tmp_path: Path, capsys: pytest
 
 def test_no_laps_is_an_error() -> None:
     with pytest.raises(ValueError, match="laps must be 1 or more"):
-        run_laps({"a": lambda: 1.0}, laps=0)
+        Laps(0, Yardstick())
 
 
 def test_a_row_that_does_not_fit_its_columns_is_an_error() -> None:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.conditions import MachineState, read_conditions
 from benchmarks.report import Measurement, Report, Table, read_report
 from benchmarks.results import default_path, result_line, write_results
-from benchmarks.verdict import compare, judge, machine_noise, measure_yardstick
+from benchmarks.verdict import compare, judge, machine_noise
 from device.machine import ThisMachine
 from smartbin.errors import ConfigError
 
@@ -50,13 +50,13 @@ def test_a_slow_stretch_widens_the_interval() -> None:
 
 
 def test_noise_is_what_the_yardstick_moved() -> None:
-    assert machine_noise([1.0] * 40, [1.0] * 40) == 0.02
-    assert machine_noise([1.0] * 40, [1.25] * 40) == pytest.approx(0.25)
-    assert machine_noise([1.0] * 20 + [1.5] * 20, [1.2] * 40) == pytest.approx(0.5)
-    assert all(sample > 0 for sample in measure_yardstick())
+    steady = {"compute": [1.0] * 40, "memory": [2.0] * 40}
+    assert machine_noise(steady, steady) == 0.05
+    assert machine_noise(steady, {**steady, "memory": [2.5] * 40}) == pytest.approx(0.25)
+    assert machine_noise({**steady, "compute": [1.0] * 20 + [1.5] * 20}, steady) == pytest.approx(0.5)
 
 
-def _report(*measurements: Measurement, yardstick_ms: float = 1.0) -> Report:
+def _report(*measurements: Measurement) -> Report:
     state = MachineState(load=0.1, cpu_mhz=None, gpu_mhz=None, temperature_c=None, power_w=None)
     table = Table("s", ("row", "p50"), tuple((item.name, 1.0) for item in measurements), (), measurements)
     return Report(
@@ -65,7 +65,7 @@ def _report(*measurements: Measurement, yardstick_ms: float = 1.0) -> Report:
         conditions=read_conditions(ThisMachine()),
         state_before=state,
         state_after=state,
-        yardstick_ms=(yardstick_ms,) * 40,
+        yardstick_ms={"compute": (1.0,) * 40},
         tables=(table,),
     )
 
