@@ -34,6 +34,7 @@ from smartbin.calibration import softmax
 from smartbin.errors import ExportError
 from smartbin.images import LabelledPhoto, read_image
 from smartbin.lowlight import dim
+from smartbin.ort_classifier import ask_for_exact_int8
 from smartbin.preprocess import PreprocessSpec, to_input
 
 _BATCH = 4
@@ -208,7 +209,7 @@ def run_logits(path: Path, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.f
     """Logits [N, C] of a graph from `image` to `logits` on ONNX Runtime's CPU provider."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as the device's classifier does
+    ask_for_exact_int8(options)
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return np.concatenate([np.asarray(session.run(None, {INPUT_NAME: batch})[0], np.float32) for batch in batches])
 

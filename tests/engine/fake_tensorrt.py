@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from smartbin.engine.key import GpuFacts
 from smartbin.errors import InferenceError
+from smartbin.ort_classifier import ask_for_exact_int8
 
 __version__ = "10.3.0"
 ORIN = GpuFacts("Orin", "8.7", "12.6")
@@ -212,7 +213,7 @@ class _Context:
 class Engine:
     def __init__(self, settings: dict[str, object]) -> None:
         options = ort.SessionOptions()
-        options.add_session_config_entry("session.x64quantprecision", "1")  # as OrtClassifier, for equal answers
+        ask_for_exact_int8(options)  # as OrtClassifier, for equal answers
         self._session = ort.InferenceSession(str(settings["onnx"]), options, providers=["CPUExecutionProvider"])
         self._shapes = settings["shapes"]
         self.tensors = {
