@@ -19,6 +19,7 @@ from smartbin.images import BgrImage
 
 Grid: TypeAlias = NDArray[np.float32]
 
+_THIRDS = np.full((1, 3), 1 / 3, np.float32)
 _BLIND_LEVEL = 1.5  # mean level (of 255) below which a frame holds nothing to compare
 _MIN_GAIN = 0.02
 _FIT_ROUNDS = 3
@@ -27,6 +28,7 @@ _OFFSET_STIFFNESS = 0.02  # ridge on the offset: a scene without contrast must n
 _MAX_NOISE = 6.0  # levels; more than that between two frames is movement, not noise
 _MAD_TO_SIGMA = 1.4826
 _EDGE_LEVEL = 12.0  # levels a cell, from where on the empty scene has an edge
+_QUICK = 4  # samples along the side of a cell; each is the mean of four pixels
 _MIN_EDGES = 0.01  # a scene with fewer edges cannot tell a change of view
 
 
@@ -86,13 +88,14 @@ class PresenceDetector:
     def update(self, now_s: float, image: BgrImage) -> PresenceReading:
         """Compare one frame, uint8 [H, W, 3] BGR, taken at `now_s`. About a millisecond at 640 x 480."""
         cells = self._cells(image)
+        plane = _plane(cells)
         last, since_s = self._last, max(0.0, now_s - self._last_s)
-        self._last, self._last_s = cells, now_s
-        sharpness = _sharpness(cells)
+        self._last, self._last_s = plane, now_s
+        sharpness = _sharpness(plane)
         if self._background is None or cells.shape != self._background.shape:
             self.relearn()
             last = None
-        motion = self._motion(cells, last)
+        motion = self._motion(plane, last)
         still = motion <= self._settings.still_area
         if float(cells.mean()) < _BLIND_LEVEL and self._background is not None:
             return PresenceReading(self._present, still, sharpness=sharpness, gain=0.0)
@@ -108,14 +111,16 @@ class PresenceDetector:
     def _cells(self, image: BgrImage) -> Grid:
         height, width = image.shape[:2]
         rows = max(4, round(self._settings.columns * height / width))
+        if width >= _QUICK * self._settings.columns and height >= _QUICK * rows:  # many pixels a cell: sixteen will do
+            quick = (_QUICK * self._settings.columns, _QUICK * rows)
+            image = np.asarray(cv2.resize(image, quick, interpolation=cv2.INTER_LINEAR), np.uint8)
         small = cv2.resize(image, (self._settings.columns, rows), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.float32)
 
-    def _motion(self, cells: Grid, last: Grid | None) -> float:
+    def _motion(self, plane: Grid, before: Grid | None) -> float:
         """The part of the cells that changed since the last frame, a change of the whole light taken out."""
-        if last is None:
+        if before is None:
             return 0.0
-        plane, before = cells.mean(axis=2), last.mean(axis=2)
         brighter = _median(plane) / max(_median(before), 1.0)
         spread = np.abs(plane - brighter * before)
         level = max(float(plane.mean()) / 128.0, _MIN_GAIN)  # movement in the dark is small in levels
@@ -140,7 +145,7 @@ class PresenceDetector:
         difference = cells - expected
         level = max(settings.level * min(gain, 1.0), 6.0 * self._noise, 1.0)
         area = float((np.abs(difference).max(axis=2) > level).mean())
-        slope = _slope(difference.mean(axis=2))
+        slope = _slope(_plane(difference))
         edges = float((slope > max(settings.edge_level * min(gain, 1.0), 6.0 * self._noise, 1.0)).mean())
         if self._view_changed(background, cells, area, gain, still, motion):
             self.relearn()
@@ -225,12 +230,12 @@ def _median(values: Grid) -> float:
 
 def surviving_edges(background: Grid, cells: Grid, gain: float) -> float:
     """The part of the empty scene's edges that the frame still has, in the same direction; 1 where it has no edges."""
-    old_x, old_y = _slopes(background.mean(axis=2))
+    old_x, old_y = _slopes(_plane(background))
     old = old_x**2 + old_y**2
     strong = old > _EDGE_LEVEL**2
     if strong.mean() < _MIN_EDGES:
         return 1.0
-    new_x, new_y = _slopes(cells.mean(axis=2))
+    new_x, new_y = _slopes(_plane(cells))
     along = old_x * new_x + old_y * new_y
     return float((along > 0.5 * gain * old)[strong].mean())
 
@@ -246,8 +251,12 @@ def _slope(plane: Grid) -> Grid:
     return np.asarray(cv2.magnitude(across, down), np.float32)
 
 
-def _sharpness(cells: Grid) -> float:
+def _plane(cells: Grid) -> Grid:
+    """Mean of the three channels, [h, w]."""
+    return np.asarray(cv2.transform(cells, _THIRDS), np.float32)
+
+
+def _sharpness(plane: Grid) -> float:
     """Variance of the Laplacian over the squared mean level, times 1000: does not depend on how bright it is."""
-    plane = cells.mean(axis=2)
     curvature = cv2.Laplacian(plane, cv2.CV_32F)
     return float(curvature.var() / max(float(plane.mean()), 1.0) ** 2 * 1000.0)
