@@ -134,7 +134,7 @@ def check_cameras(machine: Machine) -> list[Check]:
 
 
 def check_runtimes(machine: Machine) -> list[Check]:
-    """ONNX Runtime with its providers, and TensorRT."""
+    """ONNX Runtime with its providers, TensorRT, and OpenVINO where it is installed."""
     version, providers = machine.version_of("onnxruntime"), machine.onnx_providers()
     if version is None or not providers:
         checks = [
@@ -159,6 +159,10 @@ def check_runtimes(machine: Machine) -> list[Check]:
         )
     else:
         checks.append(Check("TensorRT", "ok", "absent (only needed for the fastest path on NVIDIA GPUs)"))
+    if (openvino := machine.version_of("openvino")) is not None:
+        checks.append(
+            Check("OpenVINO", "ok", f'{openvino}, used where the configuration says runtime = "openvino-cpu"')
+        )
     return checks
 
 

@@ -26,6 +26,14 @@ def test_a_laptop_is_well():
     assert "tiny 1 (fp32) runs on onnxruntime-cpu" in checks["built-in bundle"].found
 
 
+def test_openvino_is_named_where_it_is_installed():
+    assert "OpenVINO" not in found(StagedMachine())
+    modules = {"numpy": "2", "cv2": "4", "onnxruntime": "1", "openvino": "2026.1"}
+    check = found(StagedMachine(modules=modules))["OpenVINO"]
+    assert (check.level, check.found[:6]) == ("ok", "2026.1")
+    assert "openvino-cpu" in check.found
+
+
 def test_a_jetson_is_well():
     checks = found(jetson())
     assert {check.level for check in checks.values()} == {"ok"}
