@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--weights", default="imagenet_v1", help="starting weights of all candidates (default: imagenet_v1)")
     add("--freeze", type=int, default=7, metavar="N", help="children that are frozen from the front (default: 7)")
     add("--epochs", type=count, default=8, metavar="N", help="epochs of every candidate (default: 8)")
-    add("--target", type=accuracy, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
+    add("--target", type=float, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
     add("--batch", type=count, default=32, metavar="N", help="photos in a batch (default: 32)")
     add("--ours", action="append", default=[], metavar="'NAME: FLAGS'", help="a candidate: flags of train/run.py")
     add = parser.add_argument_group("all scenarios").add_argument
