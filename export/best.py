@@ -10,7 +10,6 @@ import argparse
 import math
 import shutil
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,13 @@ from rich.table import Table
 from export.arguments import PRECISIONS, add_bundle_flags, export_options, written
 from export.build import check_place, export_bundle
 from export.photo_batches import PhotoSet, take_evenly
-from export.validate import metric
 from smartbin.arguments import accuracy, count, number
 from smartbin.atomic import replace_folder
 from smartbin.bundle import Bundle, read_bundle
 from smartbin.engine.opening import build_here
 from smartbin.engine.options import EngineSettings
 from smartbin.errors import ConfigError, ExportError
-from smartbin.latency import summarise
+from smartbin.latency import StageTimer
 from smartbin.runtime import open_classifier
 from train.checkpoint import TrainedRun, load_run
 
@@ -133,7 +131,7 @@ def _try(arguments: argparse.Namespace, run: TrainedRun, out: Path) -> Candidate
         exported = export_bundle(run, export_options(arguments, run, arguments.precision, out))
     except ExportError as error:
         return Candidate(run, against=f"the export was refused: {error.what}")
-    bundle, accuracy = exported.bundle, metric("", "exported", exported.validation.answers).accuracy
+    bundle, accuracy = exported.bundle, exported.validation.answers.accuracy
     latency_ms = math.nan
     if arguments.target == "cpu" or arguments.max_latency_ms < math.inf:
         latency_ms = _latency_ms(bundle, run, arguments)
@@ -155,16 +153,14 @@ def _latency_ms(bundle: Bundle, run: TrainedRun, arguments: argparse.Namespace) 
         classifier = open_classifier(bundle, "tensorrt", engine=settings)
     else:
         classifier = open_classifier(bundle, "onnxruntime-cpu", arguments.threads)
-    samples_ms = []
+    timer = StageTimer(keep=_LAPS)  # the laps before warm up
     try:
-        for lap in range(-_WARM_UP, _LAPS):
-            start_s = time.perf_counter()
-            classifier.classify(images[lap % len(images)])
-            if lap >= 0:
-                samples_ms.append((time.perf_counter() - start_s) * 1000)
+        for lap in range(_WARM_UP + _LAPS):
+            with timer.stage("classify"):
+                classifier.classify(images[lap % len(images)])
     finally:
         classifier.close()
-    return summarise(samples_ms).p50_ms
+    return timer.summaries()["classify"].p50_ms
 
 
 def _table(tried: Sequence[Candidate], runs: Sequence[TrainedRun]) -> Table:

@@ -90,6 +90,15 @@ def _drop_unused_domains(model: onnx.ModelProto) -> None:
     model.opset_import.extend(kept)
 
 
+def drop_unused_constants(graph: onnx.GraphProto) -> None:
+    """Remove constants that no node reads any more, and what was noted of shapes, which may be another's now."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [item for item in graph.initializer if item.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.value_info[:]
+
+
 def check_graph(model: onnx.ModelProto, where: Path) -> None:
     """`ExportError` unless ONNX's checker and strict shape inference accept the model and it is one file."""
     try:

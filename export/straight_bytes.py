@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export.device_graph import BYTES_PREFIX
+from export.device_graph import BYTES_PREFIX, drop_unused_constants
 from export.torch_graph import PIXELS_NAME
 
 _PLANES = f"{BYTES_PREFIX}transpose"
@@ -53,7 +53,7 @@ def feed_bytes(path: Path, *, mean: tuple[float, float, float], std: tuple[float
     ]
     del model.graph.node[:]
     model.graph.node.extend(kept)
-    _drop_unused(model.graph)
+    drop_unused_constants(model.graph)
     onnx.save(model, path)
     return True
 
@@ -84,12 +84,3 @@ def _weights(
     codes, step = (numpy_helper.to_array(constants[name]).astype(np.float64) for name in source.input[:2])
     step = np.broadcast_to(step, len(codes))
     return codes * step.reshape(-1, 1, 1, 1), step
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove constants that no node reads any more."""
-    used = {name for node in graph.node for name in node.input}
-    kept = [item for item in graph.initializer if item.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    del graph.value_info[:]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import onnx
 
+from export.device_graph import drop_unused_constants
+
 
 def free_fused_additions(path: Path) -> int:
     """Take the rounding of one convolution's result before each addition out of the graph; returns how many there were.
@@ -35,10 +37,7 @@ def free_fused_additions(path: Path) -> int:
     kept = [node for node in graph.node if node not in freed]
     del graph.node[:]
     graph.node.extend(kept)
-    used = {name for node in kept for name in node.input}
-    constants = [item for item in graph.initializer if item.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(constants)
+    drop_unused_constants(graph)
     onnx.save(model, path)
     return len(freed) // 2
 
