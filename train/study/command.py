@@ -119,8 +119,10 @@ def _other_photos(variants: Sequence[Variant], folders: Sequence[Path]) -> dict[
     A row that cannot be scored on a folder is told; `DataError` for a folder that is of no use to any.
     """
     configs = {variant.row: variant.config for variant in variants}
+    conditions: dict[str, list[Condition]] = {row: [] for row in configs}
+    if not folders:
+        return conditions
     classes = {row: open_sources(one.data, one.data_root, one.classes)[1] for row, one in configs.items()}
-    conditions: dict[str, list[Condition]] = {row: [] for row in classes}
     for folder in folders:
         problems: dict[str, DataError] = {}
         for row, known in classes.items():
