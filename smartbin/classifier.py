@@ -58,24 +58,32 @@ def check_batch(batch: NDArray[np.uint8], size: int) -> None:
         )
 
 
-class FunctionClassifier:
+class Shaped:
+    """What every classifier says of its network: its classes and the size of its input."""
+
+    def __init__(self, classes: tuple[str, ...], size: int) -> None:
+        self._classes, self._size = classes, size
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the probabilities."""
+        return self._classes
+
+    @property
+    def size(self) -> int:
+        """The side S of the square input, pixels."""
+        return self._size
+
+
+class FunctionClassifier(Shaped):
     """A classifier that asks a function: uint8 [N, S, S, 3] in, logits [N, C] out. For tests, demos and benchmarks."""
 
     def __init__(
         self, classes: tuple[str, ...], size: int, function: Callable[[NDArray[np.uint8]], NDArray[np.floating]]
     ) -> None:
-        self._classes, self._size, self._function = classes, size, function
+        super().__init__(classes, size)
+        self._function = function
         self.closed = False
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names given."""
-        return self._classes
-
-    @property
-    def size(self) -> int:
-        """The size given."""
-        return self._size
 
     @property
     def runtime(self) -> str:

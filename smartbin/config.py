@@ -89,24 +89,24 @@ def _config_error(
     origins = [name for name, values in sources if (_has(values, key) if key else values)] or ["the defaults"]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     message = problem["msg"].removeprefix("Value error, ")
-    dotted = ".".join(key)
+    path = ".".join(key)
     if problem["type"] == "extra_forbidden":
         inside = f"{model.model_config['env_prefix']}SECTION{_DELIMITER}KEY"
         return ConfigError(
             "unknown configuration key" + more,
-            where=f"{origins[0]}, key {dotted}",
+            where=f"{origins[0]}, key {path}",
             found=repr(problem["input"]),
             expected=f"one of: {', '.join(_known_keys(model, key[:-1]))}",
             fix=f"a key of a section is written {inside}" if origins[0] == _ENVIRONMENT and len(key) == 1 else None,
         )
     if problem["type"] == "missing":
-        return ConfigError(f"missing configuration key{more}: {dotted}")
+        return ConfigError(f"missing configuration key{more}: {path}")
     if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):  # the message names its keys
-        where = ", ".join([*origins, *([f"key {dotted}"] if key else [])])
+        where = ", ".join([*origins, *([f"key {path}"] if key else [])])
         return ConfigError(f"wrong configuration{more}: {message}", where=where)
     return ConfigError(
         "wrong configuration value" + more,
-        where=f"{origins[0]}, key {dotted}",
+        where=f"{origins[0]}, key {path}",
         found=repr(problem["input"]),
         expected=message,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartbin.bundle import ENERGY_NAME, INPUT_NAME, PROBABILITIES_NAME, Bundle
-from smartbin.classifier import ClassifierOutput, check_batch
+from smartbin.classifier import ClassifierOutput, Shaped, check_batch
 from smartbin.errors import BundleError, InferenceError
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 RUNTIME = "openvino-cpu"
 
 
-class OpenVinoClassifier:
+class OpenVinoClassifier(Shaped):
     """Runs a bundle's ONNX file with OpenVINO on the CPU. Not thread-safe."""
 
     def __init__(self, request: openvino.InferRequest, classes: tuple[str, ...], size: int) -> None:
+        super().__init__(classes, size)
         self._request: openvino.InferRequest | None = request
-        self._classes, self._size = classes, size
 
     @classmethod
     def open(cls, bundle: Bundle, *, threads: int | None = None) -> OpenVinoClassifier:
@@ -36,16 +36,6 @@ class OpenVinoClassifier:
         model = _compile(bundle.model_path, threads)
         _check_signature(model, bundle.model_path, manifest.preprocess.size, len(manifest.classes))
         return cls(model.create_infer_request(), manifest.classes, manifest.preprocess.size)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of the probabilities."""
-        return self._classes
-
-    @property
-    def size(self) -> int:
-        """The side S of the square input, pixels."""
-        return self._size
 
     @property
     def runtime(self) -> str:

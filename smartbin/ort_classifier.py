@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartbin.bundle import ENERGY_NAME, INPUT_NAME, PROBABILITIES_NAME, Bundle
-from smartbin.classifier import ClassifierOutput, check_batch
+from smartbin.classifier import ClassifierOutput, Shaped, check_batch
 from smartbin.errors import BundleError, InferenceError
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ _ERRORS_ONLY = 3
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-class OrtClassifier:
+class OrtClassifier(Shaped):
     """Runs a bundle's ONNX file. Not thread-safe."""
 
     def __init__(self, session: ort.InferenceSession, classes: tuple[str, ...], size: int, runtime: str) -> None:
+        super().__init__(classes, size)
         self._session: ort.InferenceSession | None = session
-        self._classes, self._size, self._runtime = classes, size, runtime
+        self._runtime = runtime
 
     @classmethod
     def open(cls, bundle: Bundle, *, device: OrtDevice = "auto", threads: int | None = None) -> OrtClassifier:
@@ -42,16 +43,6 @@ class OrtClassifier:
         _check_signature(session, bundle.model_path, manifest.preprocess.size, len(manifest.classes))
         runtime = "onnxruntime-cuda" if _CUDA in session.get_providers() else "onnxruntime-cpu"
         return cls(session, manifest.classes, manifest.preprocess.size, runtime)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of the probabilities."""
-        return self._classes
-
-    @property
-    def size(self) -> int:
-        """The side S of the square input, pixels."""
-        return self._size
 
     @property
     def runtime(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartbin.bundle import ENERGY_NAME, INPUT_NAME, PROBABILITIES_NAME, Manifest
-from smartbin.classifier import ClassifierOutput, check_batch
+from smartbin.classifier import ClassifierOutput, Shaped, check_batch
 from smartbin.engine.callbacks import make_log
 from smartbin.engine.gpu import Bytes, Gpu
 from smartbin.engine.trt import ICudaEngine, IExecutionContext, Runtime, TensorRt
@@ -31,7 +31,7 @@ class _Tensor:
         return self.host[: batch * self.bytes_per_image]
 
 
-class TensorRtClassifier:
+class TensorRtClassifier(Shaped):
     """Runs an engine. Not thread-safe. A frame allocates nothing but its answer of a few dozen bytes."""
 
     def __init__(
@@ -42,7 +42,7 @@ class TensorRtClassifier:
         `graph` records the work for a size of batch as a CUDA graph when it comes a second time in a row.
         `InferenceError` if the engine cannot be loaded or is not of this bundle.
         """
-        self._classes, self._size = manifest.classes, manifest.preprocess.size
+        super().__init__(manifest.classes, manifest.preprocess.size)
         self._max_batch, self._gpu, self._use_graphs = max_batch, gpu, graph
         self._log = make_log(trt)  # both must outlive the engine
         runtime = trt.Runtime(self._log)
@@ -78,16 +78,6 @@ class TensorRtClassifier:
         except BaseException:
             gpu.close()
             raise
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of the probabilities."""
-        return self._classes
-
-    @property
-    def size(self) -> int:
-        """The side S of the square input, pixels."""
-        return self._size
 
     @property
     def runtime(self) -> str:
