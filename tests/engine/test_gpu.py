@@ -156,3 +156,45 @@ def test_every_name_is_one_of_the_real_cuda_python() -> None:
         for name in path:
             assert hasattr(item, name), ".".join(path)
             item = getattr(item, name)
+
+
+def _real_gpu() -> bool:
+    try:
+        runtime = cuda_runtime()
+        status, count = runtime.cudaGetDeviceCount()
+    except (InferenceError, RuntimeError):  # cuda-python without a driver
+        return False
+    return bool(status == runtime.cudaError_t.cudaSuccess and count)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not _real_gpu(), reason="needs a CUDA GPU and cuda-python")
+def test_on_a_real_gpu_memory_and_graphs_do_what_the_fake_does() -> None:
+    gpu = CudaGpu.open()
+    try:
+        facts = gpu.facts()
+        assert facts.name
+        assert float(facts.compute_capability) >= 5
+        assert float(facts.cuda_driver) >= 12
+        there, back, device = gpu.host_memory(1 << 16), gpu.host_memory(1 << 16), gpu.device_memory(1 << 16)
+
+        def work() -> None:
+            gpu.copy_in(device, there)
+            gpu.copy_out(back, device)
+
+        there[:], back[:] = np.arange(1 << 16) % 251, 0
+        work()
+        gpu.finish()
+        assert np.array_equal(there, back)
+        launch = gpu.record(work)
+        there[:] = np.arange(1 << 16) % 241
+        gpu.finish()
+        assert not np.array_equal(there, back)  # recorded, not done
+        launch()
+        gpu.finish()
+        assert np.array_equal(there, back)
+        with pytest.raises(InferenceError, match="CUDA failed"):
+            gpu.device_memory(1 << 60)
+    finally:
+        gpu.close()
+        gpu.close()
