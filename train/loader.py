@@ -14,7 +14,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -28,10 +28,6 @@ from train.cache.reading import PhotoStore
 
 Prepare: TypeAlias = Callable[[BgrImage, int], NDArray[np.uint8]]
 """A photo uint8 [H, W, 3] BGR and a seed to a network input uint8 [S, S, 3] RGB."""
-
-
-SampleType = TypeVar("SampleType")
-BatchType = TypeVar("BatchType")
 
 
 class SampleKey(NamedTuple):
@@ -148,22 +144,12 @@ def in_order(count: int, size: int, *, first: int = 0, step: int = 1) -> list[li
 
 
 def load_batches(samples: Samples, batches: list[list[SampleKey]], workers: int) -> Iterator[Batch]:
-    """Yield the batches, loaded by `workers` processes (0: by this one)."""
-    yield from collated(samples, batches, workers, _collate)
-
-
-def collated(
-    samples: Dataset[SampleType],
-    batches: list[list[SampleKey]],
-    workers: int,
-    collate: Callable[[Sequence[SampleType]], BatchType],
-) -> Iterator[BatchType]:
-    """What `collate` makes of each batch of samples, in order, prepared by `workers` processes (0: by this one)."""
+    """Yield the batches in order, loaded by `workers` processes (0: by this one)."""
     yield from DataLoader(
         samples,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate,
         worker_init_fn=_start_worker,
         multiprocessing_context=_start_method() if workers else None,
         prefetch_factor=4 if workers else None,

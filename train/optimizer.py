@@ -13,7 +13,10 @@ from train.schedule import rate_groups
 def make_optimizer(
     model: nn.Module, architecture: Architecture, loaded: frozenset[str], recipe: Recipe
 ) -> torch.optim.Optimizer:
-    """An optimizer over everything that is trained; `loaded` are the entries that started from loaded weights."""
+    """An optimizer over everything that is trained; `loaded` are the entries that started from loaded weights.
+
+    Fused: one kernel for all parameters, where each of hundreds would have several of its own.
+    """
     groups = rate_groups(
         model,
         architecture,
@@ -28,7 +31,7 @@ def make_optimizer(
         for group in groups
     ]
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(entries)
+        return torch.optim.Adam(entries, fused=True)
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(entries, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-    return torch.optim.AdamW(entries)
+        return torch.optim.SGD(entries, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+    return torch.optim.AdamW(entries, fused=True)

@@ -40,10 +40,9 @@ class Supply:
     def load(self, batches: Sequence[Sequence[SampleKey]]) -> Iterator[Batch]:
         """Yield this rank's share of each batch, in order."""
         own = [list(share_of(batch)) for batch in batches]
-        workers = worker_count(self.machine)
         if self.on_device is not None:
-            return self.on_device.load(own, workers)
-        return load_batches(self.samples, own, workers)
+            return self.on_device.load(own)
+        return load_batches(self.samples, own, worker_count(self.machine))
 
 
 def training_samples(config: TrainConfig, data: DataSet, store: PhotoStore) -> PhotoSamples:

@@ -11,7 +11,7 @@ import torch
 from smartbin.images import LabelledPhoto, list_images
 from smartbin.preprocess import PreprocessSpec
 from tests.train.conftest import FLAGS
-from tests.train.test_run import assert_same_weights, weights_of
+from tests.train.test_run import weights_of
 from train import loop, supply
 from train.cache.reading import read_photos
 from train.checkpoint import load_run
@@ -38,11 +38,6 @@ def test_augmentation_on_the_device_trains_the_same_network(
     losses = [[record.train_loss for record in load_run(path).metrics.history] for path in (on_cpu, on_device)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert losses[0] != losses[1]
-
-
-def test_processes_that_draw_ahead_change_nothing(train_tiny: Callable[..., Path]) -> None:
-    flags = ("--augment-on", "device", "--epochs", "1")
-    assert_same_weights(train_tiny(*flags, name="none"), train_tiny(*flags, "--workers", "1", name="one"))
 
 
 def test_nothing_to_do_on_the_device(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

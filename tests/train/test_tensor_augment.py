@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torchvision.transforms import InterpolationMode, v2
 
 from smartbin.brightness import BrightnessSettings, correct
@@ -57,7 +59,7 @@ def both_ways(images: list[BgrImage], settings: Augment) -> tuple[np.ndarray, np
     batches = DeviceBatches(
         upload_photos(images, torch.device("cpu")), [0] * len(images), settings, SIZE, BrightnessSettings()
     )
-    (batch,) = batches.load([keys], 0)
+    (batch,) = batches.load([keys])
     assert batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous()
     return np.stack([one(images[key.photo], key.seed) for key in keys]).astype(float), batch.images.numpy().astype(
@@ -221,8 +223,8 @@ def test_a_sample_does_not_depend_on_its_neighbours(images: list[BgrImage]) -> N
         upload_photos(images, torch.device("cpu")), list(range(24)), settings, SIZE, BrightnessSettings()
     )
     keys = [SampleKey(number, 31 * number) for number in range(24)]
-    (whole,) = batches.load([keys], 0)
-    parts = list(batches.load([keys[20:][::-1], [keys[3]], keys[5:17]], 0))
+    (whole,) = batches.load([keys])
+    parts = list(batches.load([keys[20:][::-1], [keys[3]], keys[5:17]]))
     for place, number in enumerate(reversed(range(20, 24))):
         assert torch.equal(parts[0].images[place], whole.images[number])
     assert torch.equal(parts[1].images[0], whole.images[3])
@@ -230,14 +232,35 @@ def test_a_sample_does_not_depend_on_its_neighbours(images: list[BgrImage]) -> N
     assert parts[0].labels.tolist() == [23, 22, 21, 20]
 
 
-def test_drawing_ahead_in_other_processes_changes_nothing(images: list[BgrImage]) -> None:
-    batches = DeviceBatches(
-        upload_photos(images, torch.device("cpu")), list(range(24)), Augment(), SIZE, BrightnessSettings()
-    )
-    keys = [[SampleKey(number, 31 * number + batch) for number in range(24)] for batch in range(3)]
-    for one, other in zip(batches.load(keys, 0), batches.load(keys, 2), strict=True):
-        assert torch.equal(one.images, other.images)
-        assert torch.equal(one.labels, other.labels)
+class Waits(TorchFunctionMode):
+    """Notes what would make the CPU wait were the tensors on `meta` on a GPU, as far as `meta` does not refuse it."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def __torch_function__(
+        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        tensors = [value for value in args if isinstance(value, torch.Tensor) and value.device.type == "meta"]
+        if tensors and func is torch.Tensor.__setitem__ and not isinstance(args[2], torch.Tensor):
+            self.found.append(f"a number is set at {args[1]}")  # copied from the CPU, which waits for that
+        return func(*args, **(kwargs or {}))  # type: ignore[arg-type]
+
+
+def test_nothing_would_wait_for_a_gpu(images: list[BgrImage]) -> None:
+    """A first look without one; the test below asks CUDA itself."""
+    photos = upload_photos(images, torch.device("meta"))
+    settings = Augment(light=1.0, erase=1.0)
+    keys = [SampleKey(number % 24, 31 * number) for number in range(200)]
+    drawn = {step.operation for key in keys for step in draw(settings, 40, 40, SIZE, key.seed).colours}
+    assert drawn == set(TRIVIAL)
+    with Waits() as waits:
+        (batch,) = DeviceBatches(photos, [0] * 24, settings, SIZE, BrightnessSettings()).load([keys])
+    assert batch.images.shape == (200, SIZE, SIZE, 3)
+    assert waits.found == []
+    with Waits() as waits:
+        torch.ones(3, device="meta")[1] = 5
+    assert waits.found == ["a number is set at 1"]
 
 
 def test_uploaded_photos_are_the_photos_in_several_buffers(
@@ -284,10 +307,10 @@ def test_on_a_gpu_nothing_waits_and_the_result_is_the_cpus(images: list[BgrImage
         batches = DeviceBatches(
             upload_photos(images, torch.device(device)), list(range(24)), Augment(), SIZE, BrightnessSettings()
         )
-        list(batches.load(keys[:1], 0))
+        list(batches.load(keys[:1]))
         if device == "cuda":
             torch.cuda.set_sync_debug_mode("error")
-        loaded = list(batches.load(keys, 0))
+        loaded = list(batches.load(keys))
         torch.cuda.set_sync_debug_mode("default")
         found.append(torch.stack([batch.images.cpu() for batch in loaded]).float())
     difference = (found[0] - found[1]).abs()

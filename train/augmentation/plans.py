@@ -1,20 +1,19 @@
 """What the augmentation does to a batch, as arrays that travel to the device in one go.
 
-Loader processes draw them ahead (`train/augmentation/draws.py`), so that a GPU waits for no draw; no pixel is among
-them. Where an operation concerns some samples only, their places in the batch are listed here: looking for them on the
-device would make the CPU wait for it.
+`train/augmentation/draws.py` draws them; no pixel is among them. Where an operation concerns some samples only, their
+places in the batch are listed here: looking for them on the device would make the CPU wait for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from train.augmentation.config import Augment
 from train.augmentation.draws import Box, Draw, Operation, draw
@@ -50,39 +49,25 @@ class Plan(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    photo: int
-    label: int
-    drawn: Draw
-
-
-@dataclass(frozen=True, slots=True)
-class PlanSamples(Dataset[_Sample]):
-    """Training samples without their pixels: `labels` and `sizes` (height, width) of the photos, in their order."""
+class Planner:
+    """Draws what happens to samples: `labels` and `sizes` (height, width) of the photos, in their order."""
 
     labels: Sequence[int]
     sizes: Sequence[tuple[int, int]]
     settings: Augment
     size: int
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, key: SampleKey) -> _Sample:
-        height, width = self.sizes[key.photo]
-        return _Sample(key.photo, self.labels[key.photo], draw(self.settings, height, width, self.size, key.seed))
-
-    def collate(self, samples: Sequence[_Sample]) -> Plan:
+    def plan(self, keys: Sequence[SampleKey]) -> Plan:
         """The plan of a batch."""
-        draws = [sample.drawn for sample in samples]
+        draws = [draw(self.settings, *self.sizes[key.photo], self.size, key.seed) for key in keys]
         erased = [(row, drawn.erased) for row, drawn in enumerate(draws) if drawn.erased is not None]
         lit = [(row, drawn.light) for row, drawn in enumerate(draws) if drawn.light is not None]
         groups, rows, amounts = _grouped(draws)
         return Plan(
-            photos=_whole([sample.photo for sample in samples]),
+            photos=_whole([key.photo for key in keys]),
             boxes=_boxes([drawn.box for drawn in draws]),
             groups=groups,
-            labels=_whole([sample.label for sample in samples]),
+            labels=_whole([self.labels[key.photo] for key in keys]),
             turns=torch.tensor([[drawn.across, drawn.down, drawn.turn] for drawn in draws]),
             colour_rows=_whole(rows),
             amounts=torch.tensor(amounts, dtype=torch.float32),
@@ -97,11 +82,8 @@ class PlanSamples(Dataset[_Sample]):
 
 
 def to_device(plan: Plan, device: torch.device) -> Plan:
-    """The plan with what the device needs on it; returns at once where the plan is in pinned memory."""
-
-    def moved(value: Tensor) -> Tensor:
-        return value.to(device, non_blocking=True)
-
+    """The plan with what the device needs on it."""
+    moved = partial(queue_copy, device=device)
     return plan._replace(
         labels=moved(plan.labels),
         turns=moved(plan.turns),
@@ -115,6 +97,11 @@ def to_device(plan: Plan, device: torch.device) -> Plan:
         binned=moved(plan.binned),
         seeds=moved(plan.seeds),
     )
+
+
+def queue_copy(value: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device, which the CPU does not wait for: a GPU fetches it from page-locked memory by itself."""
+    return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
 
 
 def _grouped(draws: Sequence[Draw]) -> tuple[list[tuple[int, Operation, int, int]], list[int], list[float]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from smartbin.brightness import BrightnessSettings
-from train.augmentation.plans import Plan
+from train.augmentation.plans import Plan, queue_copy
 from train.augmentation.tensor_colour import OPERATIONS
 from train.augmentation.tensor_light import correct_brightness, relight
 from train.augmentation.tensor_noise import random_levels
@@ -69,8 +69,7 @@ def crop_and_resize(
 
 def _weights(lengths: Sequence[int], shrinks: Sequence[bool], most: int, size: int, device: torch.device) -> Tensor:
     """Matrices [N, size, most] that turn `length` pixels into `size`."""
-    host = torch.tensor([lengths, shrinks], dtype=torch.float32)
-    length, shrink = (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)[:, :, None]
+    length, shrink = queue_copy(torch.tensor([lengths, shrinks], dtype=torch.float32), device)[:, :, None]
     scale, out = length / size, torch.arange(size, device=device)
     low, high = out * scale, (out + 1) * scale
     pixel = torch.arange(most, device=device)

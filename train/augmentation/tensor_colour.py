@@ -48,9 +48,9 @@ def _contrast(images: Tensor, factors: Tensor) -> Tensor:
 
 def _sharpness(images: Tensor, factors: Tensor) -> Tensor:
     """Away from PIL's SMOOTH filter, which leaves the outermost pixels alone."""
-    kernel = torch.ones(3, 3, device=images.device, dtype=images.dtype)
-    kernel[1, 1] = 5
-    inner = F.conv2d(images, (kernel / 13).expand(3, 1, 3, 3), groups=3)
+    kernel = torch.ones(9, device=images.device, dtype=images.dtype)
+    kernel[4:5].fill_(5)  # `kernel[4] = 5` would make the CPU wait for a GPU
+    inner = F.conv2d(images, (kernel / 13).view(3, 3).expand(3, 1, 3, 3), groups=3)
     smooth = images.clone()
     smooth[:, :, 1:-1, 1:-1] = (inner + 0.5 + _NEARLY / 10).floor()
     return _blend(smooth, images, factors)
@@ -122,10 +122,9 @@ def _warp(images: Tensor, rows: Tensor) -> Tensor:
     return torch.where(inside, (sampled + _NEARLY).floor(), float(FILL))
 
 
-def _rows(amounts: Tensor, **entries: Tensor | float) -> Tensor:
+def _rows(amounts: Tensor, **entries: Tensor) -> Tensor:
     """Matrices [N, 2, 3]: the identity with some entries replaced, named `xx`, `xy`, `x1`, `yx`, `yy`, `y1`."""
-    matrix = torch.zeros(len(amounts), 2, 3, device=amounts.device)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = 1
+    matrix = torch.eye(2, 3, device=amounts.device).repeat(len(amounts), 1, 1)
     for name, value in entries.items():
         matrix[:, "xy".index(name[0]), "xy1".index(name[1])] = value
     return matrix
