@@ -115,7 +115,9 @@ def _peers(options: CompareOptions, folder: Path) -> list[_Pipeline]:
 
     run, path, plain = load_run(options.run), options.run.resolve(), folder / "plain.onnx"
     notebook = partial(open_notebook, path, options.device, options.threads)
-    ultralytics = _Pipeline(ULTRALYTICS, run.classes, partial(open_ultralytics, plain, run.preprocess.size))
+    ultralytics = _Pipeline(
+        ULTRALYTICS, run.classes, partial(open_ultralytics, plain, run.preprocess.size, options.threads)
+    )
     write_plain_onnx(path, plain)
     return [_Pipeline(NOTEBOOK, run.classes, notebook), ultralytics, opencv]
 
@@ -138,9 +140,27 @@ def _open(pipeline: _Pipeline, paths: Sequence[Path], threads: int, stack: ExitS
 def _contender(
     open_model: Callable[[], Model[BgrImage]], paths: Sequence[Path], threads: int
 ) -> Contender[BgrImage, BgrImage]:
-    if hasattr(os, "sched_setaffinity"):  # some peers have no setting for their threads
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    return Contender(open_model, [read_image(path) for path in paths], _only, threads)
+    photos = [read_image(path) for path in paths]
+    if not hasattr(os, "sched_setaffinity"):
+        return Contender(open_model, photos, _only, threads)
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    os.sched_setaffinity(0, cores)  # some peers have no setting for their threads
+    contender = Contender(open_model, photos, _only, threads)
+    if elsewhere := _cores_of_all_threads() - set(cores):
+        raise ConfigError(
+            "its threads left the cores that it was given",
+            found=f"also on cores {elsewhere}",
+            expected=f"cores {cores}",
+        )
+    return contender
+
+
+def _cores_of_all_threads() -> set[int]:
+    """Where the threads of this process may run. Libraries can set that for theirs, whatever the process was given."""
+    tasks = Path("/proc/self/task")
+    return (
+        {core for task in tasks.iterdir() for core in os.sched_getaffinity(int(task.name))} if tasks.is_dir() else set()
+    )
 
 
 def _only(frames: Sequence[BgrImage]) -> BgrImage:

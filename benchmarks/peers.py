@@ -46,7 +46,7 @@ def open_notebook(run_path: Path, device: str, threads: int) -> Model[BgrImage]:
     return Model(f"torch-eager-{place.type}", scores)
 
 
-def open_ultralytics(plain_onnx: Path, size: int) -> Model[BgrImage]:
+def open_ultralytics(plain_onnx: Path, size: int, threads: int) -> Model[BgrImage]:
     """ultralytics' own classifier pipeline, `YOLO(file).predict(frame)`; `ConfigError` where it is not installed."""
     # it must neither install packages nor look for news, and keep its settings where the file is
     os.environ |= {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(plain_onnx.parent)}
@@ -54,6 +54,7 @@ def open_ultralytics(plain_onnx: Path, size: int) -> Model[BgrImage]:
         from ultralytics import YOLO
     except ImportError as error:
         raise ConfigError("not installed", found=error, fix="pip install ultralytics") from error
+    _limit_onnxruntime(threads)
     model = YOLO(str(plain_onnx), task="classify")
 
     def scores(frame: BgrImage) -> NDArray[np.floating]:
@@ -61,6 +62,24 @@ def open_ultralytics(plain_onnx: Path, size: int) -> Model[BgrImage]:
         return np.asarray(result.probs.data, np.float32)[None]
 
     return Model("onnxruntime-cpu", scores)
+
+
+def _limit_onnxruntime(threads: int) -> None:
+    """Sessions of this process that state no options get so many threads: without a number they take every core of the
+    machine, also those that the process may not use.
+    """
+    import onnxruntime
+
+    unlimited = onnxruntime.InferenceSession
+
+    def limited(
+        model: str | bytes, sess_options: onnxruntime.SessionOptions | None = None, **rest: object
+    ) -> onnxruntime.InferenceSession:
+        options = sess_options or onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        return unlimited(model, options, **rest)
+
+    onnxruntime.InferenceSession = limited
 
 
 def open_opencv_loop(bundle_path: Path) -> Model[BgrImage]:

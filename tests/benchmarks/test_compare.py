@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,26 @@ from tests.benchmarks.timm_run import write_timm_run
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_run import draw_coloured_photos
 
+FAKE_ULTRALYTICS = """
+import os
+from types import SimpleNamespace
+import cv2
+import numpy as np
+import onnxruntime
+from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
+
+
+class YOLO:
+    def __init__(self, file, task):
+        opened = InferenceSession if os.environ.get("FAKE_OPTIONS") else onnxruntime.InferenceSession
+        self.session = opened(file, providers=["CPUExecutionProvider"])
+
+    def predict(self, frame, imgsz, device, verbose):
+        (entry,) = self.session.get_inputs()
+        planes = cv2.resize(frame, (imgsz, imgsz)).transpose(2, 0, 1)[None].astype(np.float32) / 255
+        (scores, *_) = self.session.run(None, {entry.name: planes})
+        return [SimpleNamespace(probs=SimpleNamespace(data=scores[0]))]
+"""
 SHORT = ("--laps", "2", "--limit", "3", "--out", "x.json")
 
 
@@ -48,6 +69,25 @@ def test_the_notebook_runs_and_a_peer_that_is_not_installed_says_so(
     assert (notebook["n"], notebook["remark"]) == (2, "torch-eager-cpu")
     assert notebook["accuracy"] in (0, 1 / 3, 2 / 3, 1)
     assert (ultralytics["n"], ultralytics["remark"]) == (0, "not installed: pip install ultralytics")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_a_pipeline_that_leaves_its_cores_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's threads go to cores of their own; ultralytics is told how many they may be."""
+    fake = tmp_path / "fake" / "ultralytics"
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").write_text(FAKE_ULTRALYTICS, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(fake.parent))
+    bundle = write_tiny_bundle(tmp_path / "tiny").path
+    run = write_timm_run(tmp_path)
+    arguments = ["--bundle", str(bundle), "--run", str(run), "--photos", str(tmp_path / "photos"), "--device", "cpu"]
+    assert main(["compare", *arguments, *SHORT]) == 0
+    *_, ultralytics, _ = _rows()
+    assert (ultralytics["n"], ultralytics["remark"]) == (2, "onnxruntime-cpu")
+    monkeypatch.setenv("FAKE_OPTIONS", "its own")
+    assert main(["compare", *arguments, *SHORT]) == 0
+    *_, ultralytics, _ = _rows()
+    assert (ultralytics["n"], ultralytics["remark"]) == (0, "its threads left the cores that it was given")
 
 
 def test_without_smartbin_there_is_nothing_to_compare_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
