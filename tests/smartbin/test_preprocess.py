@@ -45,12 +45,15 @@ def test_shrinking_averages_so_that_fine_texture_does_not_alias() -> None:
     assert small.max() < 160
 
 
-@pytest.mark.parametrize(("height", "width"), [(720, 960), (1080, 1440), (600, 600), (500, 400), (2160, 3840)])
+@pytest.mark.parametrize(("height", "width"), [(720, 960), (1081, 1443), (600, 600), (500, 400), (450, 1700)])
 def test_camera_frames_are_shrunk_as_in_one_step(height: int, width: int) -> None:
     frame = np.asarray(cv2.resize(draw_photo(3, 120, 160), (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     quick, exact = (way(frame, 224).astype(float) for way in (shrink_frame, resize_square))
-    assert np.abs(quick - exact).mean() < 0.5
-    assert np.abs(quick.mean(axis=(0, 1)) - exact.mean(axis=(0, 1))).max() < 0.1
+    assert np.abs(quick - exact).mean() < 1
+    assert np.abs(quick.mean(axis=(0, 1)) - exact.mean(axis=(0, 1))).max() < 0.2  # pairs are rounded up
+    speckles = np.random.default_rng(0).integers(0, 256, frame.shape, np.uint8)
+    quick, exact = (way(speckles, 224).astype(float) for way in (shrink_frame, resize_square))
+    assert quick.std() < 1.5 * exact.std()  # bilinear in one step: 2.5, what is finer than a pixel aliases
 
 
 def test_enlarging_works() -> None:
