@@ -209,6 +209,19 @@ def test_incomplete_archive_leaves_nothing(
     fetch("garbage", "--url", url)
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_broken_photo_says_of_which_archive_and_what_helps_there(
+    fetch: Fetch, site: Site, tmp_path: Path, by_hand: bool
+) -> None:
+    archive = trashnet_zip({**garbage_photos(), "trash/trash1.jpg": jpeg(1)[:-300]})
+    (tmp_path / "dam.zip").write_bytes(archive)
+    origin = ["--file", str(tmp_path / "dam.zip")] if by_hand else ["--url", site.put("a.zip", archive)]
+    error = fetch("garbage", *origin, code=1)
+    assert f"where: {tmp_path / 'dam.zip' if by_hand else tmp_path / 'data' / '.downloads'}" in error
+    assert ("or from another source" in error) is not by_hand
+    assert ("download it again: --file FILE" in error) is by_hand
+
+
 def test_two_sets_of_class_folders_are_refused(fetch: Fetch, site: Site) -> None:
     more = {f"copy/{name}": content for name, content in garbage_photos().items()}
     error = fetch("garbage", "--url", site.put("a.zip", trashnet_zip(more=more)), code=1)

@@ -35,6 +35,7 @@ def refused(fetch: Fetch, site: Site, tmp_path: Path) -> Callable[[str, bytes], 
     def run(name: str, archive: bytes) -> str:
         error = fetch(name, "--url", site.put("archive", archive), code=1)
         assert list(files_below(tmp_path)) == []
+        assert "what to do: " in error
         return error
 
     return run
@@ -76,7 +77,9 @@ def test_encrypted_zip(refused: Callable[[str, bytes], str]) -> None:
     archive = bytearray(trashnet_zip())
     entry = archive.index(b"PK\x01\x02")
     archive[entry + 8] |= 1
-    assert "encrypted" in refused("garbage", bytes(archive))
+    error = refused("garbage", bytes(archive))
+    assert "encrypted" in error
+    assert "unpack it by hand" in error
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -100,6 +103,23 @@ def test_damaged_tar(refused: Callable[[str, bytes], str]) -> None:
     assert "the archive is refused" in refused("recycle", archive[: len(archive) // 2])
     assert "the archive is refused" in refused("recycle", archive[:200] + bytes(500) + archive[700:])
     assert "the archive is refused" in refused("recycle", b"\x1f\x8b" + bytes(100))
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"<!DOCTYPE html><p>Please log in", "download it again: it must be whole, and the archive itself"),
+        (trashnet_zip()[:-500], "download it again: it must be whole"),
+        (trashnet_zip(more={"../evil.jpg": b"evil"}), "get the archive from where it is published"),
+    ],
+)
+def test_file_by_hand_that_is_refused_says_what_to_do(
+    fetch: Fetch, tmp_path: Path, content: bytes, advice: str
+) -> None:
+    (tmp_path / "g.zip").write_bytes(content)
+    error = fetch("garbage", "--file", str(tmp_path / "g.zip"), code=1)
+    assert f"where: {tmp_path / 'g.zip'}\n" in error
+    assert f"what to do: {advice}" in error
 
 
 def bomb(kind: str, size: int) -> bytes:

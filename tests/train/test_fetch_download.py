@@ -95,6 +95,8 @@ def test_refused_connection(fetch: Fetch, data: Path) -> None:
 def test_host_without_a_name(fetch: Fetch, data: Path) -> None:
     error = fetch("garbage", "--url", "http://nowhere.invalid/a.zip", code=1)
     assert "the name of the host cannot be resolved" in error
+    assert "check the network" in error
+    assert "or give a file that you got by hand: --file FILE" in error
     assert not data.exists()
 
 
@@ -148,8 +150,17 @@ def test_server_that_gives_a_piece_at_a_time(fetch: Fetch, site: Site, data: Pat
 def test_server_without_ranges_starts_over(fetch: Fetch, site: Site) -> None:
     url = site.put("a.zip", _ARCHIVE, Fault(sent=_HALF), ranges=False)
     fetch("garbage", "--url", url, code=1)
-    assert "begins the file anew" in fetch("garbage", "--url", url)
+    assert "begins the file anew: it cannot continue one" in fetch("garbage", "--url", url)
     assert site.ranges == ["", f"bytes={_HALF}-"]
+
+
+def test_server_without_ranges_is_not_said_to_continue(fetch: Fetch, site: Site, data: Path) -> None:
+    url = site.put("a.zip", _ARCHIVE, Fault(sent=_HALF), Fault(sent=_HALF), ranges=False)
+    fetch("garbage", "--url", url, code=1)
+    error = fetch("garbage", "--url", url, code=1)
+    assert "it continues after" not in error
+    assert "run the same command again; this server begins anew each time" in error
+    fetch("garbage", "--url", url)
 
 
 @pytest.mark.parametrize("obedient", [True, False], ids=["heeds If-Range", "ignores If-Range"])

@@ -128,6 +128,30 @@ def test_refusals_name_the_file_that_was_given(
     error = fetch("recycle", "--file", str(file.parent if form == "folder" else file), code=1)
     assert expected in error
     assert f"where: {file}\n" in error
+    assert "what to do: is this the right archive?" in error
+
+
+@pytest.mark.parametrize("form", ["zip", "tar", "folder"])
+def test_another_archive_is_not_listed_whole(fetch: Fetch, tmp_path: Path, form: str) -> None:
+    """As somebody has it who gives garbage's archive; or a tar and a folder with several npz files."""
+    (tmp_path / "in").mkdir()
+    names = [f"dataset-resized/glass/{number}.{'jpg' if form == 'zip' else 'npz'}" for number in range(300)]
+    file = tmp_path / "in" / f"g.{form}"
+    if form == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                archive.writestr(name, b"")
+    elif form == "tar":
+        file.write_bytes(tar_gz(dict.fromkeys(names, b"")))
+    else:
+        file = tmp_path / "in"
+        for name in names:
+            (file / name).parent.mkdir(parents=True, exist_ok=True)
+            (file / name).touch()
+    error = fetch("recycle", "--file", str(file), code=1)
+    assert " and 295 more\n" in error
+    assert error.count("dataset-resized/glass/") == 5
+    assert "what to do: is this the right archive? It is recycle_data_shuffled.tar.gz" in error
 
 
 class _Payload:

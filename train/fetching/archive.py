@@ -33,6 +33,11 @@ TAR_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1
+_LOCKED = "encrypted"
+_MISTRUST = "get the archive from where it is published; do not unpack this one by hand, unless you trust who made it"
+_WRONG_ONE = "is this the right archive? Else give the right one: --file FILE"
+_AGAIN = "download it again: it must be whole, and the archive itself, not a page about it"
+_BY_HAND = "unpack it by hand and give the folder: --file FOLDER"
 
 Place: TypeAlias = Callable[[PurePosixPath], Path | None]
 """The file that a member shall become; None for one that is not wanted."""
@@ -85,18 +90,20 @@ def _checked(archive: Path, limits: Limits) -> Iterator[tuple[PurePosixPath, _Me
     total = 0
     for member in _members(archive):
         if fault := member.fault or _fault_of_name(member.name):
-            raise _refused(archive, f"{member.name!r}: {fault}", "plain files and folders below one folder")
+            fix = _BY_HAND if fault == _LOCKED else _MISTRUST
+            raise _refused(archive, f"{member.name!r}: {fault}", "plain files and folders below one folder", fix)
         path = PurePosixPath(member.name)
         if not member.is_file:
             continue
         if path in seen:
-            raise _refused(archive, f"{member.name!r} is in it twice", "each file once")
+            raise _refused(archive, f"{member.name!r} is in it twice", "each file once", _MISTRUST)
         seen.add(path)
         total += member.size
         if len(seen) > limits.files:
-            raise _refused(archive, f"more than {limits.files:,} files", f"at most {limits.files:,}")
+            raise _refused(archive, f"more than {limits.files:,} files", f"at most {limits.files:,}", _WRONG_ONE)
         if total > limits.bytes:
-            raise _refused(archive, f"{decimal(total)} or more when unpacked", f"at most {decimal(limits.bytes)}")
+            found, expected = f"{decimal(total)} or more when unpacked", f"at most {decimal(limits.bytes)}"
+            raise _refused(archive, found, expected, _WRONG_ONE)
         yield path, member
 
 
@@ -108,7 +115,7 @@ def _members(archive: Path) -> Iterator[_Member]:
     elif start.startswith(TAR_STARTS):
         yield from _tar_members(archive)
     else:
-        raise _refused(archive, f"it begins with {start!r}", "a zip file, or tar behind gzip, bzip2 or xz")
+        raise _refused(archive, f"it begins with {start!r}", "a zip file, or tar behind gzip, bzip2 or xz", _AGAIN)
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:
@@ -117,7 +124,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             fault = "a link or a device" if kind not in (0, stat.S_IFREG, stat.S_IFDIR) else ""
             if info.flag_bits & _ENCRYPTED:
-                fault = "encrypted"
+                fault = _LOCKED
             yield _Member(info.filename, info.file_size, not info.is_dir(), fault, partial(file.open, info))
 
 
@@ -139,7 +146,7 @@ def _fault_of_name(name: str) -> str:
 def _write(archive: Path, member: _Member, target: Path, advance: Advance) -> None:
     source = member.open()
     if source is None:
-        raise _refused(archive, f"{member.name!r} has no content", "plain files")
+        raise _refused(archive, f"{member.name!r} has no content", "plain files", _MISTRUST)
     written = 0
     with source, ExitStack() as stack:
         with disk_faults(target):
@@ -154,7 +161,10 @@ def _write(archive: Path, member: _Member, target: Path, advance: Advance) -> No
             advance(len(chunk), "")
     if written != member.size:
         raise _refused(
-            archive, f"{member.name!r} has another size than is said of it: {written:,}", f"{member.size:,} bytes"
+            archive,
+            f"{member.name!r} has another size than is said of it: {written:,}",
+            f"{member.size:,} bytes",
+            _AGAIN,
         )
 
 
@@ -164,10 +174,10 @@ def _reading(archive: Path) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
-        raise _refused(archive, f"damaged: {error}", "a whole archive") from error
+        raise _refused(archive, f"damaged: {error}", "a whole archive", _AGAIN) from error
     except (NotImplementedError, RuntimeError) as error:
-        raise _refused(archive, f"it cannot be read: {error}", "a plain archive") from error
+        raise _refused(archive, f"it cannot be read: {error}", "a plain archive", _BY_HAND) from error
 
 
-def _refused(archive: Path, found: str, expected: str) -> DataError:
-    return DataError("the archive is refused", where=archive, found=found, expected=expected)
+def _refused(archive: Path, found: str, expected: str, fix: str) -> DataError:
+    return DataError("the archive is refused", where=archive, found=found, expected=expected, fix=fix)

@@ -20,10 +20,13 @@ from train.fetching.archive import Limits, is_junk, list_members, unpack
 from train.fetching.disk import disk_faults
 
 _SHOWN = 5
+_FETCH_AGAIN = "fetch again, or from another source: --source NAME"
 
 
-def lay_out_photos(origin: Path, new: Path, classes: Sequence[str], limits: Limits) -> None:
+def lay_out_photos(origin: Path, new: Path, classes: Sequence[str], limits: Limits, *, by_hand: bool = False) -> None:
     """Fill the empty folder `new` with the class folders found in `origin`, an archive or a folder; decodes each photo.
+
+    `by_hand`: somebody has given it, so that it is theirs to mend.
 
     Raises `DataError` for an archive that is refused, a class without a folder, several sets of class folders, and
     photos that cannot be read.
@@ -41,7 +44,8 @@ def lay_out_photos(origin: Path, new: Path, classes: Sequence[str], limits: Limi
         files = find_class_files(members, classes, origin)
         with byte_progress("unpacking", sum(members[path] for path in files)) as advance:
             unpack(origin, limits, lambda path: new / files[path] if path in files else None, advance)
-    check_photos(sorted(new / place for place in files.values()))
+    fix = "mend or remove these photos in it, or download it again: --file FILE" if by_hand else _FETCH_AGAIN
+    check_photos(sorted(new / place for place in files.values()), origin, fix)
 
 
 def find_class_files(
@@ -74,8 +78,8 @@ def find_class_files(
     )
 
 
-def check_photos(photos: Sequence[Path]) -> None:
-    """Decode every photo; `DataError` naming those that cannot be."""
+def check_photos(photos: Sequence[Path], origin: Path, fix: str) -> None:
+    """Decode every photo; `DataError` naming those that cannot be, where they came from, and `fix`."""
     errors = []
     with progress("checking photos", len(photos)) as advance:
         for path in photos:
@@ -88,9 +92,10 @@ def check_photos(photos: Sequence[Path]) -> None:
         more = f" and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
         raise DataError(
             f"{len(errors)} of {len(photos)} photos cannot be read",
+            where=origin,
             found="; ".join(errors[:_SHOWN]) + more,
             expected="whole photos",
-            fix="fetch again, or from another source: --source",
+            fix=fix,
         )
 
 

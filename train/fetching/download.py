@@ -119,12 +119,16 @@ def _transfer(remote: Remote, part: Path, patience: Patience) -> None:
             etag=response.headers.get("ETag", ""),
             last_modified=response.headers.get("Last-Modified", ""),
             total=_total(response),
+            ranges=response.headers.get("Accept-Ranges", "").lower() != "none",
         )
         if start and not _continues(response, start, known, now):
             discard(part)
             if response.status_code == requests.codes.partial_content:
                 raise _AgainError("the file has changed since its first part came", wait_s=_AT_ONCE_S)
-            say("the server begins the file anew: it has changed there, or cannot be continued")
+            same = now.validator != "" and now.validator == known.validator
+            reason = "it cannot continue one" if same else "it has changed there, or cannot be continued"
+            say(f"the server begins the file anew: {reason}")
+            now = now.model_copy(update={"ranges": now.ranges and not same})
             start = 0
         _check_size(remote, now.total)
         check_room(part.parent, remote.room_bytes + (now.total or remote.size or 0) - start)

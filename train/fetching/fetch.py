@@ -38,6 +38,7 @@ from train.fetching.fetched_set import (
     write_record,
 )
 from train.fetching.kaggle_hub import KaggleClient, KaggleHub
+from train.fetching.part_file import BY_HAND
 from train.fetching.place import clear_downloads, locked_root
 from train.fetching.recycle_npz import lay_out_recycle
 from train.fetching.registry import data_sets
@@ -148,8 +149,8 @@ def _install_from_sources(task: FetchTask, kaggle: KaggleClient) -> None:
     raise DataError(
         f"{task.name} cannot be had from any source",
         found="\n    " + "\n    ".join(reasons),
-        fix="check the network and run the same command again, which continues; or give a file that you got by hand: "
-        "--file FILE. All about one source: --source NAME",
+        fix=f"check the network and run the same command again, which continues; {BY_HAND}. All about one source: "
+        "--source NAME",
     )
 
 
@@ -173,7 +174,7 @@ def _lay_out(task: FetchTask, origin: Origin, new: Path) -> FetchRecord:
     spec, limits = task.spec, Limits(task.spec.most_files, task.spec.most_bytes)
     notes: list[str] = []
     if spec.layout == "photos":
-        lay_out_photos(origin.path, new, spec.classes, limits)
+        lay_out_photos(origin.path, new, spec.classes, limits, by_hand=origin.source == "file")
     else:
         notes = lay_out_recycle(origin.path, new, task.downloads, spec.classes, limits)
     photos = photos_of(new, spec.classes)

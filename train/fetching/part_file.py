@@ -12,6 +12,8 @@ from rich.filesize import decimal
 
 from smartbin.atomic import write_text_atomic
 
+BY_HAND = "or give a file that you got by hand: --file FILE"
+
 
 class PartNotes(BaseModel):
     """What the server said of the file that a part is the beginning of."""
@@ -21,6 +23,8 @@ class PartNotes(BaseModel):
     etag: str = ""
     last_modified: str = ""
     total: int | None = None
+    ranges: bool = True
+    """Whether it may be continued: false for a server that says so, or that sent all of it when asked for the rest."""
 
     @property
     def validator(self) -> str:
@@ -55,8 +59,11 @@ def read_notes(part: Path) -> PartNotes:
 
 def how_to_go_on(part: Path) -> str:
     """For messages: what the next try will do."""
-    kept = size_of(part) if read_notes(part).validator else 0
-    return "run the same command again" + (f"; it continues after {decimal(kept)}" if kept else "")
+    notes, kept = read_notes(part), size_of(part)
+    then = ""
+    if kept and notes.validator:
+        then = f"; it continues after {decimal(kept)}" if notes.ranges else "; this server begins anew each time"
+    return f"check the network and run the same command again{then}; {BY_HAND}"
 
 
 def _notes_of(part: Path) -> Path:

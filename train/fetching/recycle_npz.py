@@ -30,6 +30,11 @@ _SIDE = 128
 _SLICE = 64
 """Images in memory at a time: 3 MB."""
 _PUBLISHED = {"train": 9200, "test": 2300}
+_SHOWN = 5
+_RIGHT_ONE = (
+    "is this the right archive? It is recycle_data_shuffled.tar.gz, the npz out of it, or a folder that holds the npz: "
+    "--file FILE"
+)
 
 Labels: TypeAlias = NDArray[np.int64]
 
@@ -110,9 +115,16 @@ def _check_only_one(names: Sequence[str], origin: Path) -> None:
         raise DataError(
             "several npz files here" if names else "no npz file here",
             where=origin,
-            found=", ".join(names) or None,
+            found=_some(names),
             expected="one, with x_train, y_train, x_test and y_test",
+            fix=_RIGHT_ONE,
         )
+
+
+def _some(names: Sequence[str]) -> str | None:
+    """The first few names; a wrong archive may have thousands."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else None
 
 
 @contextmanager
@@ -122,13 +134,20 @@ def _opened(npz: Path, where: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(npz) as archive:
             missing = [name for part in PARTS for name in (f"x_{part}", f"y_{part}") if not _holds(archive, name)]
             if missing:
-                found = ", ".join(archive.namelist()) or "nothing"
-                raise DataError("arrays are missing", where=where, found=found, expected=", ".join(missing))
+                found = _some(archive.namelist()) or "nothing"
+                raise DataError(
+                    "arrays are missing", where=where, found=found, expected=", ".join(missing), fix=_RIGHT_ONE
+                )
             yield archive
     except _ArrayError as error:
-        raise DataError(str(error), where=where, found=error.found, expected=error.expected) from error
+        raise DataError(str(error), where=where, found=error.found, expected=error.expected, fix=_RIGHT_ONE) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError("the npz is damaged", where=where, found=error, fix="fetch it again") from error
+        raise DataError(
+            "the npz is damaged",
+            where=where,
+            found=error,
+            fix="download it again: it must be whole, and the right file",
+        ) from error
 
 
 def _holds(archive: zipfile.ZipFile, name: str) -> bool:
