@@ -20,6 +20,7 @@ from train.datasets import sources
 from train.datasets.photos import DataSet, open_data
 from train.datasets.sources import PARTS, open_known, published_names
 from train.datasets.split_record import SPLIT_FILE
+from train.fetching.registry import DataSetSpec, data_sets
 from train.run import main
 
 
@@ -205,6 +206,29 @@ def test_absent_test_part_of_recycle_is_reported(root: Path) -> None:
     data = opened(root, "recycle")
     assert counts(data) == [40, 10, 0]
     assert "recycle: its own test photos are not here; nothing replaces them" in data.notes
+
+
+def test_a_set_that_is_not_whole_says_how_much_of_it_is_here(root: Path, photo_folder: Callable[..., Path]) -> None:
+    partial = "recycle: 65 of 11,500 photos are here; nothing replaces the others"
+    for name in ("recycle", "recycle-small", "combined", str(root / "recycle")):
+        assert partial in opened(root, name, min_photos=3).notes, name
+    assert partial in opened(root, "recycle", split="seeded").notes
+    assert partial in opened(root, "garbage", extra=["recycle"]).notes
+    assert "garbage: 63 of 2,527 photos are here; nothing replaces the others" in opened(root, "garbage").notes
+    own = photo_folder({"glass": 10, "paper": 10}, name="mine")
+    assert opened(root, str(own), classes="any").notes == ()
+
+
+def test_a_set_that_is_whole_says_nothing_and_a_larger_one_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = data_sets()
+
+    def published(photos: int) -> dict[str, DataSetSpec]:
+        return {**sets, "recycle": sets["recycle"].model_copy(update={"counts": {"boxes": photos}})}
+
+    monkeypatch.setattr(sources, "data_sets", lambda: published(65))
+    assert opened(root, "recycle").notes == ()
+    monkeypatch.setattr(sources, "data_sets", lambda: published(64))
+    assert opened(root, "recycle").notes == ("recycle: 65 photos are here, 64 are published",)
 
 
 def test_data_in_file_environment_and_command_line(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

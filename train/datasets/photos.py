@@ -110,7 +110,8 @@ def _with_extra(split: Split, extra: Sequence[Found]) -> Split:
         return split
     photos = tuple(photo for one in extra for photo in one.photos)
     note = f"{len(photos)} pictures that are trained on alone: {', '.join(one.source.name for one in extra)}"
-    return Split({**split.parts, "train": (*split.parts["train"], *photos)}, split.kind, (*split.notes, note))
+    notes = (*split.notes, *(note for one in extra for note in one.notes), note)
+    return Split({**split.parts, "train": (*split.parts["train"], *photos)}, split.kind, notes)
 
 
 def data_name(sources: Sequence[str]) -> str:

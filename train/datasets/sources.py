@@ -19,6 +19,7 @@ from smartbin.classes import GARBAGE_CLASSES, RECYCLE_TO_GARBAGE, check_classes
 from smartbin.errors import DataError
 from smartbin.images import LabelledPhoto, list_images
 from train.datasets.root import FETCHED, OLD_GARBAGE
+from train.fetching.registry import data_sets
 
 Part: TypeAlias = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -182,7 +183,7 @@ def _places(item: str, data_root: Path) -> list[_Place]:
         return [_Place("", root.resolve())]
     places = []
     for name in NAMED_SETS[item]:
-        stored = "recycle" if name == "recycle-small" else name
+        stored = _stored(name)
         root_found = find_named(stored, data_root)
         if root_found is None:
             raise DataError(
@@ -194,6 +195,11 @@ def _places(item: str, data_root: Path) -> list[_Place]:
             )
         places.append(_Place(name, root_found.resolve()))
     return places
+
+
+def _stored(name: str) -> str:
+    """The set on disk that a set asked for by `name` is taken from."""
+    return "recycle" if name == "recycle-small" else name
 
 
 def _check_apart(places: Sequence[_Place]) -> None:
@@ -216,7 +222,16 @@ def _labels(root: Path, known: Sequence[str], *, mapped: bool) -> dict[str, str]
     """
     folders = class_folders(root)
     if not folders:
-        raise DataError("no class folders here", where=root, expected="one folder of photos per class")
+        flat = len(list_images(root))
+        raise DataError(
+            "no class folders here",
+            where=root,
+            found=f"{flat} photos without a class" if flat else "no photos",
+            expected="one folder of photos per class",
+            fix=f"put the photos of each class into a folder of its name: {root / 'CLASS' / 'photo.jpg'}"
+            if flat
+            else "check the path",
+        )
     sure = {*known, *GARBAGE_CLASSES, *RECYCLE_TO_GARBAGE}
     if outer := [name for name in folders if name not in sure and _holds_folders_of_photos(root / name)]:
         raise DataError(
@@ -285,8 +300,19 @@ def _list(place: _Place, labels: Mapping[str, str], taken: Sequence[str]) -> Fou
     name = place.asked or (kind if kind != "folder" else place.root.name)
     unique = name if name not in taken else next(f"{name}-{n}" for n in range(2, 99) if f"{name}-{n}" not in taken)
     source = Source(unique, place.root, MappingProxyType(dict(labels)))
-    found = Found(source, photos, kind, place.asked)
+    found = Found(source, photos, kind, place.asked, _note_of_amount(place, kind, len(photos)))
     return _random_subset(found, GARBAGE_PHOTOS) if place.asked == "recycle-small" else found
+
+
+def _note_of_amount(place: _Place, kind: Kind, here: int) -> tuple[str, ...]:
+    """That a set is not whole, as it is after part of it was fetched; nothing about anybody's own folder."""
+    name = _stored(place.asked) if place.asked else kind
+    if name == "folder":
+        return ()
+    published = sum(data_sets()[name].counts.values())
+    if here < published:
+        return (f"{name}: {here:,} of {published:,} photos are here; nothing replaces the others",)
+    return (f"{name}: {here:,} photos are here, {published:,} are published",) if here > published else ()
 
 
 def _kind(labels: Mapping[str, str], photos: Sequence[LabelledPhoto]) -> Kind:
