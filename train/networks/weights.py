@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smartbin.errors import WeightsError
+from train.networks.hub_log import short_retries
 from train.networks.network import DOWNLOADS, Architecture
 from train.networks.origin import name_with_origin
 from train.recipe import HeadStart
@@ -188,7 +189,8 @@ def _download(architecture: Architecture, source: str) -> dict[str, Tensor]:
             f"{architecture.name} has only one set of ImageNet weights", found=source, fix="--weights imagenet"
         )
     try:
-        return fetch()
+        with short_retries():
+            return fetch()
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
             f"the ImageNet weights of {architecture.name} cannot be downloaded",
