@@ -185,6 +185,9 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     teachers = open_teachers(
         config.teacher, data.classes, architecture, fabric, temperature=config.recipe.distill_temperature
     )
+    if teachers:
+        part = config.recipe.distill_weight
+        say(f"taught by {', '.join(teachers.names)}: {part:g} of the objective is to answer as they do")
     supply = front or open_supply(config, data, store, samples, fabric)
     set_up_s = time.monotonic() - begun_s
     digest = fingerprint(data, store.digests)

@@ -101,10 +101,14 @@ def test_student_comes_nearer_to_its_teacher_without_labels(teacher: Path) -> No
     assert losses[-1] < 0.1 * losses[0]
 
 
-def test_teacher_changes_the_student_and_is_named(teacher: Path, train_tiny: Callable[..., Path]) -> None:
+def test_teacher_changes_the_student_and_is_named(
+    teacher: Path, train_tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     alone, unheard = train_tiny(name="alone"), train_tiny("--teacher", str(teacher), "--distill-weight", "0", name="0")
     assert same_weights(alone, unheard)
+    capsys.readouterr()
     taught = train_tiny("--teacher", str(teacher), "--distill-weight", "0.7", name="taught")
+    assert "taught by teacher (tiny, none): 0.7 of the objective is to answer as they do\n" in capsys.readouterr().out
     assert not same_weights(alone, taught)
     assert "distilled from teacher (tiny, none)" in load_run(taught).metrics.starting_weights
 
