@@ -82,7 +82,7 @@ def read_photos(
     folder = folder or default_cache_folder()
     index = PhotoIndex(folder / "index")
     known = {} if verify else index.unchanged(paths)
-    fresh = _hash(paths, known, decode=cache == "none")
+    fresh = _hash_or_name_all(paths, known, decode=cache == "none")
     digests = {path: known[path] if path in known else fresh[path][1] for path in paths}
     found = None
     if cache != "none" and paths:
@@ -144,6 +144,16 @@ def _hash(paths: Sequence[Path], known: Mapping[Path, str], *, decode: bool) -> 
         return state, hashlib.sha256(data).hexdigest()
 
     return dict(_read_ahead([path for path in paths if path not in known], read, "reading photos"))
+
+
+def _hash_or_name_all(
+    paths: Sequence[Path], known: Mapping[Path, str], *, decode: bool
+) -> dict[Path, tuple[FileState, str]]:
+    """`_hash`; where a file cannot even be read, the others are decoded before the error, to name all broken ones."""
+    try:
+        return _hash(paths, known, decode=decode)
+    except DataError:
+        return _hash(paths, known, decode=True)
 
 
 def _decoded(paths: Sequence[Path], digests: Mapping[Path, str]) -> Iterator[tuple[str, BgrImage]]:
