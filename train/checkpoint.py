@@ -237,6 +237,24 @@ def save_state(path: Path, state: TrainState) -> None:
     write_bytes_atomic(path / STATE_FILE, buffer.getvalue())
 
 
+def has_state(path: Path) -> bool:
+    """Whether the run in `path` has a state to resume from; one that was killed in its first epoch has none yet.
+
+    `CheckpointError` for a finished run without one: beginning again would replace it.
+    """
+    if (path / STATE_FILE).is_file():
+        return True
+    if (path / MODEL_FILE).is_file():
+        raise CheckpointError(
+            "nothing to resume here: the run has finished, and its state is gone",
+            where=path,
+            found=f"{MODEL_FILE} without {STATE_FILE}",
+            expected="both, or neither in a run that was stopped in its first epoch",
+            fix="use the run as it is, or begin another with --out",
+        )
+    return False
+
+
 def load_state(path: Path) -> TrainState:
     """Read `checkpoint.pt` of the run directory `path`; `CheckpointError` if absent, damaged or of another version."""
     file = path / STATE_FILE
@@ -244,8 +262,8 @@ def load_state(path: Path) -> TrainState:
         raise CheckpointError(
             "nothing to resume here",
             where=path,
-            expected=f"a run directory with {STATE_FILE}, which is there from the first epoch's end on",
-            fix="begin the run again, with another --out or without that folder",
+            expected=f"a run directory with {STATE_FILE}, as the first process of this run sees it",
+            fix="give all machines of the run the same folder",
         )
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from smartbin.errors import TrainingError
+from train.checkpoint import has_state
 from train.config import TrainConfig
 from train.console import progress, say
 from train.delivery import best_epoch, has_stopped_early
@@ -43,11 +44,15 @@ Mix: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def train(config: TrainConfig, path: Path, *, resume: bool = False) -> None:
     """Run `config` into the directory `path`; with `resume`, continue what is there.
 
-    Raises `DataError` or `WeightsError` before the first epoch, `Stopped` after a signal, once the state is saved.
+    A run that was killed in its first epoch begins at its first step, with the split that it recorded. Raises
+    `DataError` or `WeightsError` before the first epoch, `Stopped` after a signal, once the state is saved.
     """
+    goes_on = resume and has_state(path)
     training = set_up(config, path)
-    if resume:
+    if training.fabric.broadcast(goes_on):  # what the first rank, which writes, has seen
         restore(training)
+    elif resume:
+        say("no epoch was done before: the run begins at its first step")
     with event_log(training) as events:
         with stop_on_signals() as wish:
             fit(training, wish, events)

@@ -50,7 +50,8 @@ def _new(command: TrainCommand) -> tuple[TrainConfig, Path]:
             where=path,
             found="files in it",
             expected="a new or an empty folder",
-            fix=f"another --out, or continue that run: --resume {path}",
+            fix="another --out"
+            + (f", or continue that run: --resume {path}" if (path / CONFIG_FILE).is_file() else ""),
         )
     return config, path
 
@@ -60,7 +61,13 @@ def _resumed(command: TrainCommand) -> tuple[TrainConfig, Path]:
     assert path is not None
     file = path / CONFIG_FILE
     if not file.is_file():
-        raise CheckpointError("nothing to resume here", where=path, expected=f"a run directory with {CONFIG_FILE}")
+        raise CheckpointError(
+            "nothing to resume here",
+            where=path,
+            found=f"no {CONFIG_FILE}" if path.is_dir() else "no such folder",
+            expected=f"a run directory, which has {CONFIG_FILE} from its beginning on",
+            fix="check the path, or begin a run: --out",
+        )
     recorded = _flat(resolve(load_settings(TrainConfig, file, environment=False)))
     config = resolve(load_settings(TrainConfig, file, command.overrides))
     fixed = [key for key, value in _flat(config).items() if value != recorded[key] and not key.startswith(_CHANGEABLE)]

@@ -1,5 +1,7 @@
 """The tiny network, and an accident in the second epoch's second step, for tests that start processes.
 
+`kill` comes in the first epoch's second step instead: a SIGKILL to this process.
+
     python -m tests.train.accidents KIND FLAGS…
 
 `stop`: a SIGTERM to this process, if it is the last of its ranks; `fail`: an error, likewise; `stop-group`: a SIGTERM
@@ -35,6 +37,7 @@ _ACCIDENTS = {
     "stop": lambda: signal.raise_signal(signal.SIGTERM),
     "fail": _fail,
     "stop-group": _stop_group,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 
 
@@ -44,7 +47,8 @@ def prepare(kind: str) -> None:
 
     def step(training: Training, *arguments: object) -> None:
         real_step(training, *arguments)  # type: ignore[arg-type]
-        if rank() == ranks() - 1 and (training.position.epoch, training.position.step) == (1, 2):
+        epoch = 0 if kind == "kill" else 1
+        if rank() == ranks() - 1 and (training.position.epoch, training.position.step) == (epoch, 2):
             _ACCIDENTS[kind]()
 
     loop.train_step = step  # type: ignore[assignment]

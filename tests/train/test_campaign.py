@@ -48,12 +48,16 @@ def test_finished_runs_are_left_and_stopped_ones_go_on(
     assert [load_run(out / name).seed for name in ("plain", "seeded")] == [0, 1]
 
 
-def test_run_killed_before_its_first_state_is_started_again(variant: Callable[..., Variant], tmp_path: Path) -> None:
+def test_run_killed_before_its_first_state_is_started_again(
+    variant: Callable[..., Variant], tmp_path: Path, steps: Steps
+) -> None:
     (tmp_path / "campaign").mkdir()
     run_all([variant("plain")], tmp_path / "campaign")
     for name in (MODEL_FILE, "checkpoint.pt"):
         (tmp_path / "campaign" / "plain" / name).unlink()
+    begun = steps.done
     run_all([variant("plain")], tmp_path / "campaign")
+    assert steps.done - begun == 3
     assert load_run(tmp_path / "campaign" / "plain").epochs == 1
 
 

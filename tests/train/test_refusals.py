@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.train.conftest import FLAGS
+from tests.train.tiny import NAME
 from train import loop
+from train.networks.architectures import architecture_of
 from train.run import main
 
 
@@ -37,6 +41,17 @@ def test_truncated_photo(refused: Callable[..., str], photos: Path) -> None:
     assert "2 of 37 photos cannot be read" in error
     assert "can3.jpg: the photo is truncated" in error
     assert "bottle1.jpg: not an image" in error
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="/proc/self/mem, a file that cannot be read, is absent")
+def test_truncated_photo_beside_one_that_cannot_be_read(refused: Callable[..., str], photos: Path) -> None:
+    victim = photos / "can" / "can3.jpg"
+    victim.write_bytes(victim.read_bytes()[:-200])
+    (photos / "can" / "can99.jpg").symlink_to("/proc/self/mem")
+    error = refused()
+    assert "2 of 38 photos cannot be read" in error
+    assert "can3.jpg: the photo is truncated" in error
+    assert "can99.jpg: Input/output error" in error
 
 
 def test_many_broken_photos_are_counted(refused: Callable[..., str], photos: Path) -> None:
@@ -73,7 +88,16 @@ def test_missing_class_folder(refused: Callable[..., str], photo_folder: Callabl
 def test_folder_without_classes(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "no data set here" in refused(data=tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert "no class folders here" in refused(data=tmp_path / "empty")
+    error = refused(data=tmp_path / "empty")
+    assert "no class folders here" in error
+    assert "found: no photos\n" in error
+    assert "what to do: check the path" in error
+
+
+def test_photos_without_class_folders(refused: Callable[..., str], photos: Path) -> None:
+    error = refused(data=photos / "can")
+    assert "found: 12 photos without a class" in error
+    assert f"what to do: put the photos of each class into a folder of its name: {photos / 'can' / 'CLASS'}" in error
 
 
 def test_published_split_of_other_photos(refused: Callable[..., str]) -> None:
@@ -104,7 +128,9 @@ def test_no_cuda(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -
 def test_run_directory_in_use(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
-    assert "the run directory is in use" in refused(code=2)
+    error = refused(code=2)
+    assert "the run directory is in use" in error
+    assert "what to do: another --out\n" in error  # there is nothing to resume
 
 
 def test_refused_run_leaves_no_directory_in_the_way(refused: Callable[..., str]) -> None:
@@ -126,6 +152,41 @@ def test_weights_that_do_not_fit(refused: Callable[..., str], train_tiny: Callab
     assert "cannot be read" in refused("--weights", str(file))
     assert "no such file" in refused("--weights", str(tmp_path / "none.pt"))
     assert "cannot be downloaded" in refused("--weights", "imagenet")
+
+
+def test_tries_of_a_download_are_one_line(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hugging Face's library logs two lines for each of a dozen tries."""
+    shown: list[str] = []
+
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shown.append(record.getMessage())
+
+    library = logging.getLogger("huggingface_hub")
+    handler = Shown()
+    library.addHandler(handler)
+
+    def fetch() -> dict[str, torch.Tensor]:
+        log = logging.getLogger("huggingface_hub.utils._http")
+        for number in range(1, 6):
+            log.warning("'Name or service not known' thrown while requesting HEAD https://huggingface.co/timm/a")
+            log.warning("Retrying in %ds [Retry %d/5].", number, number)
+        log.warning("You are sending unauthenticated requests")
+        said.append(capsys.readouterr().out)
+        raise OSError("no network")
+
+    said: list[str] = []
+    tiny = architecture_of(NAME)
+    monkeypatch.setattr("train.training.architecture_of", lambda name: replace(tiny, download=fetch))
+    try:
+        assert "found: OSError: no network" in refused("--weights", "imagenet")
+    finally:
+        library.removeHandler(handler)
+    assert shown == ["You are sending unauthenticated requests"]
+    assert said[0].count("does not answer") == 1
+    assert handler.filters == []
 
 
 def test_pickled_weights_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -161,13 +222,16 @@ def test_resume_refuses_other_settings_and_photos(
     assert "nothing to resume here" in capsys.readouterr().err
 
 
-def test_run_that_was_killed_in_its_first_epoch_has_to_be_begun_again(
+def test_finished_run_whose_state_is_gone_is_not_trained_anew(
     train_tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train_tiny()
     (run / "checkpoint.pt").unlink()
     assert main(["--resume", str(run)]) == 1
-    assert "begin the run again, with another --out" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "the run has finished, and its state is gone" in error
+    assert "found: model.safetensors without checkpoint.pt" in error
+    assert "what to do: use the run as it is" in error
 
 
 def test_damaged_run_is_refused(train_tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,40 @@ def test_resumed_run_equals_an_uninterrupted_one(
     assert [e.train_loss for e in load_run(whole).metrics.history] == [
         e.train_loss for e in load_run(out).metrics.history
     ]
+
+
+def test_run_killed_in_its_first_epoch_begins_again_to_the_same_result(
+    train_tiny: Callable[..., Path], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the split that it recorded, and whatever else the killed process has left."""
+    flags = ("--mixup", "0.3", "--dropout", "0.4", "--epochs", "2", "--limit", "7", "--tensorboard")
+    whole = train_tiny(*flags, name="whole")
+
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "tests.train.accidents", "kill", "--data", str(photos), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run(
+        [*command, *FLAGS, *flags], cwd=REPOSITORY, capture_output=True, check=False, env=environment
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert {file.name for file in out.iterdir()} == {"config.toml", "split.json", "tensorboard"}
+    arguments = ["--data", str(photos), "--out", str(out), *FLAGS, *flags]
+    assert main(arguments) == 2
+    assert f"continue that run: --resume {out}" in capsys.readouterr().err
+
+    assert main(["--resume", str(out)]) == 0
+    assert "the run begins at its first step" in capsys.readouterr().out
+    assert_same_weights(whole, out)
+    assert (out / "split.json").read_text() == (whole / "split.json").read_text()
+    assert len(list((out / "tensorboard").iterdir())) == 1
+
+
+def test_run_killed_before_its_split_was_recorded_begins_again(train_tiny: Callable[..., Path], tmp_path: Path) -> None:
+    whole = train_tiny(name="whole")
+    (tmp_path / "killed").mkdir()
+    shutil.copy(whole / "config.toml", tmp_path / "killed")
+    assert main(["--resume", str(tmp_path / "killed")]) == 0
+    assert_same_weights(whole, tmp_path / "killed")
 
 
 def test_workers_change_nothing(train_tiny: Callable[..., Path]) -> None:

@@ -6,14 +6,13 @@ call it.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smartbin.config import load_settings
 from smartbin.errors import ConfigError
-from train.checkpoint import CONFIG_FILE, MODEL_FILE, STATE_FILE
+from train.checkpoint import CONFIG_FILE, MODEL_FILE
 from train.config import TrainConfig
 from train.console import say
 from train.loop import train
@@ -76,10 +75,7 @@ def _is_finished(path: Path) -> bool:
 
 
 def _run(config: TrainConfig, path: Path) -> None:
-    resume = (path / STATE_FILE).is_file()
-    if path.exists() and not resume:
-        shutil.rmtree(path)  # killed before its first epoch ended; `_check_settings` has seen that it is such a run
-    train(config, path, resume=resume)
+    train(config, path, resume=path.exists())  # `_check_settings` has seen that what is there is this run
 
 
 def _check_settings(variant: Variant, path: Path) -> None:
