@@ -78,3 +78,8 @@ def _plain_lines(title: str, total: int | None, *, done: int = 0, of_bytes: bool
             say(f"{title}: {reached}/{whole} {note}".rstrip())
 
     return advance
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

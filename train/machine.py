@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from smartbin.errors import ConfigError
 from train.allocator import keep_freed_memory
-from train.console import be_quiet
+from train.console import be_quiet, counted
 from train.machine_config import Machine
 from train.ranks import rank, ranks, ranks_here, step_seed
 
@@ -89,7 +89,7 @@ def describe_device(device: torch.device) -> str:
     """For the report: the GPU's name, or the CPU's and the threads used."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+    return f"{_cpu_name()}, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def _cpu_name() -> str:

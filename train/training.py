@@ -23,7 +23,7 @@ from smartbin.images import LabelledPhoto
 from train.cache.reading import PhotoStore, open_photos
 from train.checkpoint import CONFIG_FILE, TrainState, begun_split, load_state, save_split, save_state
 from train.config import TrainConfig, to_toml
-from train.console import say
+from train.console import counted, say
 from train.datasets.photos import DataSet, chosen_photos, fingerprint, open_data
 from train.inference import DevicePreparation, network_inputs
 from train.kept_batches import KeptBatches, kept_on
@@ -321,7 +321,7 @@ def restore(training: Training) -> None:
         epoch_seconds=state.get("epoch_seconds", 0.0),
         history=[Epoch.model_validate(record) for record in json.loads(state["history"])],
     )
-    say(f"resumed after epoch {state['epoch']} and {state['step']} steps")
+    say(f"resumed after epoch {state['epoch']} and {counted(state['step'], 'step')}")
 
 
 def _describe(data: DataSet, store: PhotoStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,8 @@ import pytest
 
 from smartbin.errors import CheckpointError
 from tests.train.test_report import Page
-from train.report.compare import compare, comparison_csv, differing_settings, short_paths
+from train.report.compare import compare, comparison_csv, comparison_document, differing_settings, short_paths
+from train.report.document_markdown import to_markdown
 from train.report.plots_compare import draw_accuracies
 from train.report.run_row import read_row
 from train.run import main
@@ -158,3 +160,83 @@ def test_accuracy_that_no_run_can_reach_is_refused(reach: str, capsys: pytest.Ca
         main(["compare", "runs/a", "--reach", reach])
     assert stop.value.code == 2
     assert f"argument --reach: must be a number above 0, at most 1, but got '{reach}'" in capsys.readouterr().err
+
+
+def with_figures(run: Path, **figures: object) -> Path:
+    """The run, as if it had recorded these in its `metrics.json`."""
+    file = run / "metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | figures), encoding="utf-8")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({}, "Every setting is the same; what differs is chance."),
+        ({"hardware": "AMD EPYC, 8 threads"}, "what differs is chance."),
+        ({"precision": "bf16-mixed"}, "the same; precision is not, or not known to be, and may be what differs."),
+        ({"hardware": "NVIDIA H100", "commit": "b" * 40}, "the same; hardware and commit are not, or not known to be"),
+        ({"commit": "a" * 40 + "+"}, "the same; commit is not"),
+    ],
+    ids=["alike", "more threads", "another precision", "other device and code", "changed code"],
+)
+def test_difference_is_called_chance_only_between_runs_that_were_made_alike(
+    train_tiny: Callable[..., Path], other: dict[str, str], says: str
+) -> None:
+    made = {"precision": "32-true", "hardware": "AMD EPYC, 1 thread", "commit": "a" * 40}
+    first = replace(read_row(train_tiny(), "a"), **made)
+    document = comparison_document([first, replace(first, run="b", **other)], [], 0.95)
+    text = to_markdown(document)
+    assert says in text
+    assert all(value[:12] in text for value in (made | other).values())
+
+
+def test_unknown_code_is_not_called_the_same(train_tiny: Callable[..., Path]) -> None:
+    row = replace(read_row(train_tiny(), "a"), commit="not recorded")
+    assert "commit is not, or not known to be" in to_markdown(comparison_document([row, row], [], 0.95))
+
+
+def test_precision_of_each_run_is_shown(train_tiny: Callable[..., Path], tmp_path: Path) -> None:
+    """Through the entry point: settings of the machine are none that differ, but what they made of it is told."""
+    runs = [train_tiny(name="one"), with_figures(train_tiny(name="two"), precision="bf16-mixed")]
+    compare(runs, tmp_path / "out")
+    text = (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
+    assert "| one | 32-true |" in text
+    assert "| two | bf16-mixed |" in text
+    assert "what differs is chance" not in text
+    lines = list(csv.DictReader((tmp_path / "out" / "compare.csv").read_text(encoding="utf-8").splitlines()))
+    assert [line["precision"] for line in lines] == ["32-true", "bf16-mixed"]
+
+
+def test_sizes_are_those_that_the_architecture_resolved(train_tiny: Callable[..., Path], tmp_path: Path) -> None:
+    """The tiny network's own sizes are 32 px: saying so is no difference."""
+    runs = [train_tiny(name="its own"), train_tiny("--train-size", "32", "--test-size", "48", name="said")]
+    rows = compare(runs, tmp_path / "out")
+    assert differing_settings(rows) == ["test_size"]
+    assert [(row.train_px, row.test_px) for row in rows] == [(32, 32), (32, 48)]
+    text = (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
+    assert "| test_size | 32 | 48 |" in text
+
+
+def test_many_runs_are_rows_of_the_settings_table(train_tiny: Callable[..., Path]) -> None:
+    row = read_row(train_tiny(), "first")
+    rows = [
+        replace(row, run=f"run {number}", settings=(("seed", str(number)), ("epochs", str(number // 4))))
+        for number in range(7)
+    ]
+    text = to_markdown(comparison_document(rows, differing_settings(rows), 0.95))
+    assert "| run 3 | seed 3 |" in text
+    assert "| run 6 | seed 6; epochs 1 |" in text
+
+
+def test_one_run_is_not_called_runs(
+    train_tiny: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(train_tiny()), "--out", str(tmp_path / "out")]) == 0
+    assert "1 run; best" in capsys.readouterr().out
+    assert (tmp_path / "out" / "compare.md").read_text(encoding="utf-8").startswith("# 1 run compared")
+
+
+def test_axis_of_the_accuracies_says_what_they_are(train_tiny: Callable[..., Path]) -> None:
+    figure = draw_accuracies([read_row(train_tiny(), "a")])
+    assert figure.axes[0].get_xlabel() == "accuracy on validation photos"

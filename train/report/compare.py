@@ -16,8 +16,9 @@ from pathlib import Path
 from smartbin.arguments import accuracy
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
-from train.console import say
-from train.report.document import Block, Document, Section, Table, Text
+from train.console import counted, say
+from train.report.circumstances import circumstances_blocks, listed, unlike_circumstances
+from train.report.document import Block, Document, Facts, Section, Table, Text, differing_columns
 from train.report.document_html import to_html
 from train.report.document_markdown import write_markdown
 from train.report.figure_files import picture
@@ -26,6 +27,7 @@ from train.report.run_row import RunRow, read_row
 
 COMPARISON = "compare"
 _REACH = 0.95
+_MOST_COLUMNS = 5  # more runs than that become rows
 
 
 def compare_command(arguments: Sequence[str]) -> int:
@@ -43,7 +45,7 @@ def compare_command(arguments: Sequence[str]) -> int:
     known = parser.parse_args(arguments)
     rows = compare(known.runs, known.out, known.reach)
     best = max(rows, key=lambda row: row.accuracy)
-    say(f"{len(rows)} runs; best on validation: {best.run}, {best.accuracy:.4f}")
+    say(f"{counted(len(rows), 'run')}; best on validation: {best.run}, {best.accuracy:.4f}")
     say(f"written: {known.out / COMPARISON}.html, .md, .png, .csv")
     return 0
 
@@ -110,6 +112,7 @@ def comparison_document(rows: Sequence[RunRow], differing: Sequence[str], reach:
             caption="Validation accuracy and macro F1. Where intervals overlap widely, the runs cannot be told apart.",
         ),
         _results_table(rows),
+        *_subjects(rows),
         picture(
             f"{COMPARISON}_time",
             lambda: draw_courses(rows, reach),
@@ -120,27 +123,25 @@ def comparison_document(rows: Sequence[RunRow], differing: Sequence[str], reach:
             "and had nothing else to do.",
         ),
         _effort_table(rows, reach),
+        *circumstances_blocks([(row.run, row.circumstances) for row in rows]),
     ]
     if len({(row.data, row.split, row.photos) for row in rows}) > 1:
         note = "These runs were not validated on the same photos: their accuracies are of different things."
         blocks.insert(1, Text(note))
-    settings = [
-        _settings_table(rows, differing) if differing else Text("Every setting is the same; what differs is chance."),
-    ]
     return Document(
-        f"{len(rows)} runs compared",
+        f"{counted(len(rows), 'run')} compared",
         "Accuracy is on each run's validation photos with Wilson's 95 % interval; the calibration error is after a "
         "cross-fitted temperature; other things held back are out-of-set pictures at the thresholds that keep 95 % of "
         "validation.",
         (),
-        (Section("Results", tuple(blocks)), Section("Settings that differ", tuple(settings))),
+        (Section("Results", tuple(blocks)), Section("Settings that differ", tuple(_settings_blocks(rows, differing)))),
     )  # fmt: skip
 
 
 def _results_table(rows: Sequence[RunRow]) -> Table:
     columns = (
         "run", "accuracy", "95 % interval", "macro F1", "calibration error", "other things held back",
-        "by feature distance", "test accuracy", "model", "data", "split", "validation photos",
+        "by feature distance", "test accuracy",
     )  # fmt: skip
     cells = tuple(
         (
@@ -152,21 +153,36 @@ def _results_table(rows: Sequence[RunRow]) -> Table:
             _or_dash(row.caught, "{:.1%}"),
             _or_dash(row.caught_by_distance, "{:.1%}"),
             _or_dash(row.test_accuracy, "{:.4f}"),
-            row.model,
-            row.data,
-            row.split,
-            str(row.photos),
         )
         for row in rows
     )
     return Table("What the runs reached", columns, cells)
 
 
-def _effort_table(rows: Sequence[RunRow], reach: float) -> Table:
+def _subjects(rows: Sequence[RunRow]) -> list[Table | Facts | Text]:
     columns = (
-        "run", "epochs", "seconds", "training photos a second", f"seconds of training to {reach:g}", "parameters",
-        "starting weights", "commit",
+        "run", "model", "parameters", "starting weights", "trained at", "tested at", "data", "split",
+        "validation photos",
     )  # fmt: skip
+    cells = tuple(
+        (
+            row.run,
+            row.model,
+            f"{row.parameters / 1e6:.2f} M",
+            row.weights,
+            f"{row.train_px} px",
+            f"{row.test_px} px",
+            row.data,
+            row.split,
+            str(row.photos),
+        )
+        for row in rows
+    )
+    return differing_columns("What was trained on what", columns, cells)
+
+
+def _effort_table(rows: Sequence[RunRow], reach: float) -> Table:
+    columns = ("run", "epochs", "seconds", "training photos a second", f"seconds of training to {reach:g}")
     cells = tuple(
         (
             row.run,
@@ -174,19 +190,43 @@ def _effort_table(rows: Sequence[RunRow], reach: float) -> Table:
             f"{row.seconds:.0f}",
             f"{row.images_per_second:.1f}",
             _or_dash(row.seconds_to(reach), "{:.0f}"),
-            f"{row.parameters / 1e6:.2f} M",
-            row.weights,
-            (row.commit or "–")[:12],
         )
         for row in rows
     )
     return Table("What they took", columns, cells)
 
 
+def _settings_blocks(rows: Sequence[RunRow], differing: Sequence[str]) -> list[Block]:
+    """The settings that differ; and whether what is left is chance, which takes the same code, number format, device."""
+    unlike = unlike_circumstances([row.circumstances for row in rows])
+    verb = "is" if len(unlike) == 1 else "are"
+    made = f"{listed(unlike)} {verb} not, or not known to be, and may be what differs" if unlike else ""
+    if not differing:
+        return [Text(f"Every setting is the same; {made or 'what differs is chance'}.")]
+    table = _settings_table(rows, differing) if len(rows) <= _MOST_COLUMNS else _changes_table(rows, differing)
+    if not unlike:
+        return [table]
+    return [table, Text(f"These runs were not made alike beside that: {listed(unlike)} {verb} not, or not known to be, "
+                        "the same.")]  # fmt: skip
+
+
 def _settings_table(rows: Sequence[RunRow], differing: Sequence[str]) -> Table:
+    """A column a run."""
     by_run = [dict(row.settings) for row in rows]
     cells = tuple((name, *short_paths([settings.get(name, "–") for settings in by_run])) for name in differing)
     return Table("Settings by run", ("setting", *(row.run for row in rows)), cells)
+
+
+def _changes_table(rows: Sequence[RunRow], differing: Sequence[str]) -> Table:
+    """A row a run, for more runs than stand side by side: in what it differs from the first."""
+    table = _settings_table(rows, differing)
+    cells = []
+    for number, row in enumerate(rows[1:], 2):
+        changes = [f"{line[0]} {line[number]}" for line in table.rows if line[number] != line[1]]
+        cells.append((row.run, "; ".join(changes) or "nothing"))
+    names = ", ".join(f"{line[0]} {line[1]}" for line in table.rows)
+    first = (rows[0].run, f"here: {names}")
+    return Table(f"In what they differ from {rows[0].run}", ("run", "settings"), (first, *cells))
 
 
 def short_paths(values: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from smartbin.errors import CheckpointError
 from train.checkpoint import CONFIG_FILE, TrainedRun
 from train.datasets.sources import PARTS
 from train.metrics import LossParts
+from train.networks.architectures import architecture_of
 from train.report.document import Block, Facts, Section, Table, Text, duration
 from train.report.figure_files import picture
 from train.report.plots import draw_curves
@@ -22,7 +23,8 @@ def loss_section(run: TrainedRun) -> Section:
     """Training loss and validation loss, and what lies between them. Needs a history."""
     metrics = run.metrics
     last, plain, validation = metrics.history[-1], metrics.train.loss, run.validation.loss
-    verdict = "above" if last.train_loss > validation else "below"
+    above = last.train_loss - validation
+    verdict = f"{'above' if above > 0 else 'below'} the validation loss, by {abs(above):.4f}"
     rows = (
         ("minimised: augmented, with label smoothing and the like, last epoch", f"{last.train_objective:.4f}"),
         ("training photos, augmented, dropout on, last epoch", f"{last.train_loss:.4f}"),
@@ -33,8 +35,8 @@ def loss_section(run: TrainedRun) -> Section:
         "Training loss and validation loss",
         (
             Text(
-                f"The running training loss is {verdict} the validation loss, by {last.train_loss - validation:+.4f}: "
-                f"{last.train_loss - plain:+.4f} come from augmentation, regularisation and not yet averaged weights, "
+                f"The running training loss is {verdict}: {last.train_loss - plain:+.4f} come from augmentation, "
+                f"regularisation and not yet averaged weights, "
                 f"{plain - validation:+.4f} are the difference between training and validation photos on equal terms."
             ),
             Table("Loss (cross-entropy a photo)", ("", "loss"), rows),
@@ -167,7 +169,7 @@ def provenance_section(run: TrainedRun) -> Section:
         "starting weights": metrics.starting_weights or run.weights,
         "data": f"{run.data}, split {run.split.split}, fingerprint {run.data_fingerprint}",
         "photos": ", ".join(f"{part} {len(run.split.parts[part])}" for part in PARTS),
-        "network input": f"{spec.size} px, brightness correction {'on' if spec.brightness.enabled else 'off'}",
+        "network input": f"{sizes_of(run)}, brightness correction {'on' if spec.brightness.enabled else 'off'}",
         "seed": str(run.seed),
         "time": f"{duration(metrics.seconds)}, {metrics.images_per_second:.1f} training photos a second",
         "hardware": f"{metrics.device}, {metrics.precision}",
@@ -180,6 +182,17 @@ def provenance_section(run: TrainedRun) -> Section:
     if (run.path / CONFIG_FILE).is_file():
         blocks.append(Table("All settings", ("setting", "value"), settings_of(run.path), folded=True))
     return Section("How it was made", tuple(blocks))
+
+
+def train_side(run: TrainedRun) -> int:
+    """Side of a training image, pixels: as set, else the architecture's."""
+    return int(dict(settings_of(run.path)).get("train_size", "0")) or architecture_of(run.architecture).train_size
+
+
+def sizes_of(run: TrainedRun) -> str:
+    """`trained at 192 px, tested at 224 px`; of the test alone where the run's settings are gone."""
+    tested = f"tested at {run.preprocess.size} px"
+    return f"trained at {train_side(run)} px, {tested}" if (run.path / CONFIG_FILE).is_file() else tested
 
 
 def settings_of(run: Path) -> tuple[tuple[str, str], ...]:

@@ -29,7 +29,7 @@ def draw_accuracies(rows: Sequence[RunRow]) -> Figure:
     axes.plot([row.macro_f1 for row in rows], places, "|", color="C1", markersize=12, label="macro F1")
     axes.set_yticks(places, [row.run for row in rows], parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("validation photos")
+    axes.set_xlabel("accuracy on validation photos")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, frameon=False)
     return figure
 

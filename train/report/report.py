@@ -11,9 +11,9 @@ from smartbin.errors import CheckpointError
 from smartbin.images import LabelledPhoto
 from train.checkpoint import TrainedRun, load_run
 from train.cli import parse_report
-from train.console import say
+from train.console import counted, say
 from train.metrics import Score
-from train.report.course import loss_section, provenance_section, speed_section
+from train.report.course import loss_section, provenance_section, sizes_of, speed_section
 from train.report.document import Block, Document, Headline, Section, Table, Text, duration
 from train.report.document_html import to_html
 from train.report.document_markdown import write_markdown
@@ -67,7 +67,7 @@ def build_report(path: Path, data: Sequence[str] | Path | None = None) -> tuple[
         notes = (*notes, "this run was made before logits were kept: nothing on calibration and rejection")
     summary = (
         f"Trained for {_epochs(run)} on {len(run.split.parts['train'])} photos and measured on "
-        f"{run.validation.photos} validation photos."
+        f"{run.validation.photos} validation photos; {sizes_of(run)}."
     )
     if run.metrics.delivery:
         summary += f" {run.metrics.delivery.describe()}"
@@ -95,7 +95,7 @@ def _headlines(run: TrainedRun, findings: Findings | None) -> tuple[Headline, ..
 
 
 def _epochs(run: TrainedRun) -> str:
-    return f"{run.epochs} epoch{'s' if run.epochs > 1 else ''}"
+    return counted(run.epochs, "epoch")
 
 
 def _parts_section(run: TrainedRun) -> Section:

@@ -10,10 +10,11 @@ from pathlib import Path
 from safetensors import safe_open
 
 from train.checkpoint import MODEL_FILE, TrainedRun, load_run
-from train.report.course import settings_of
+from train.report.circumstances import Circumstances
+from train.report.course import settings_of, train_side
 from train.report.findings import Findings, find, outputs_if_kept
 
-_NOT_SETTINGS = ("out", "data_root", "machine.")  # change nothing in the result
+_NOT_SETTINGS = ("out", "data_root", "machine.")  # what of the machine moves a result is in its `Circumstances`
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -43,12 +44,23 @@ class RunRow:
     """Training, mean over the epochs."""
     parameters: int
     weights: str
-    commit: str | None
+    train_px: int
+    test_px: int
+    """Sides of the network's input in training and on the device, resolved: the architecture's where none was given."""
+    precision: str
+    hardware: str
+    software: str
+    commit: str
     course: tuple[tuple[float, float], ...]
     """After each epoch the seconds so far, of training and of what was computed before it, validation left out; and the
     validation accuracy."""
     settings: tuple[tuple[str, str], ...]
-    """Every setting of the run, by dotted name."""
+    """Every setting of the run that moves its result, by dotted name; sizes resolved."""
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What it was made with beside its settings."""
+        return Circumstances(self.precision, self.hardware, self.software, self.commit)
 
     def seconds_to(self, accuracy: float) -> float | None:
         """Up to the end of the first epoch with that validation accuracy, as in `course`; None if there is none."""
@@ -59,6 +71,7 @@ def read_row(path: Path, name: str) -> RunRow:
     """The row of the run in `path`, called `name`."""
     run = load_run(path)
     findings, score = _findings(path), run.validation
+    made, train_px = Circumstances.of(run), train_side(run)
     distance = findings.catch("feature distance alone") if findings else None
     return RunRow(
         run=name,
@@ -79,9 +92,14 @@ def read_row(path: Path, name: str) -> RunRow:
         images_per_second=run.metrics.images_per_second,
         parameters=_count_parameters(path / MODEL_FILE),
         weights=run.weights,
-        commit=run.git_commit,
+        train_px=train_px,
+        test_px=run.preprocess.size,
+        precision=made.precision,
+        hardware=made.hardware,
+        software=made.software,
+        commit=made.commit,
         course=_course(run),
-        settings=_settings(run),
+        settings=_settings(run, train_px),
     )
 
 
@@ -103,5 +121,7 @@ def _course(run: TrainedRun) -> tuple[tuple[float, float], ...]:
     return tuple(zip(islice(seconds, 1, None), (epoch.val_accuracy for epoch in history), strict=True))
 
 
-def _settings(run: TrainedRun) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in settings_of(run.path) if not name.startswith(_NOT_SETTINGS))
+def _settings(run: TrainedRun, train_px: int) -> tuple[tuple[str, str], ...]:
+    resolved = {"train_size": str(train_px), "test_size": str(run.preprocess.size)}  # 0 in the file: the architecture's
+    settings = settings_of(run.path)
+    return tuple((name, resolved.get(name, value)) for name, value in settings if not name.startswith(_NOT_SETTINGS))
