@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from smartbin.errors import DataError
 from smartbin.prediction import RejectThresholds
 
-_LOG_TEMPERATURE_RANGE = (math.log(0.05), math.log(20.0))
+TEMPERATURE_RANGE = (0.05, 20.0)
+"""Where a fitted temperature lies; at a bound the likelihood wants one beyond it."""
+_NEAR = 1.001
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _STEPS = 60
 
@@ -35,6 +37,12 @@ def energy(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(-(np.log(np.exp(values - top[:, None]).sum(axis=1)) + top), np.float64)
 
 
+def is_bound(temperature: float) -> bool:
+    """Whether a fitted temperature is at an end of `TEMPERATURE_RANGE`, which the search approaches."""
+    low, high = TEMPERATURE_RANGE
+    return temperature <= low * _NEAR or temperature >= high / _NEAR
+
+
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     """The temperature with the least negative log-likelihood on logits [N, C], labels [N] (Guo et al., 1706.04599).
 
@@ -47,7 +55,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     def loss(log_temperature: float) -> float:
         return float(-log_softmax(logits, math.exp(log_temperature))[rows, labels].mean())
 
-    low, high = _LOG_TEMPERATURE_RANGE
+    low, high = map(math.log, TEMPERATURE_RANGE)
     for _ in range(_STEPS):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         if loss(left) < loss(right):

@@ -10,6 +10,9 @@ from torch import nn
 
 from train.networks.network import Architecture
 
+NEW, NO_DECAY = "random", " (no decay)"
+"""Names of a group of parameters: of those that start random instead of a stage's, and what is added without decay."""
+
 
 def rate_factor(
     step: int, steps: int, warmup_steps: int, schedule: Literal["cosine", "constant"] = "cosine", final: float = 0.01
@@ -60,6 +63,6 @@ def rate_groups(
         random = name not in loaded or stage == last
         rate = head_rate if random else backbone_rate * stage_decay ** (last - 1 - stage)
         decay = weight_decay if parameter.ndim >= 2 else 0.0
-        key = f"{'random' if random else architecture.stages[stage].name}{'' if decay else ' (no decay)'}"
+        key = f"{NEW if random else architecture.stages[stage].name}{'' if decay else NO_DECAY}"
         groups.setdefault(key, RateGroup(key, rate, decay, [])).parameters.append(parameter)
     return list(groups.values())

@@ -8,11 +8,15 @@ import torch
 
 from smartbin import calibration
 from smartbin.errors import DataError
+from tests.train.test_plots import assert_legends_cover_nothing
 from tests.train.tiny import TinyNetwork
 from train.metrics import Outputs
 from train.networks.feature_distance import USUAL_SHARE, collected_features, fit_feature_space
 from train.report import outsiders as outside
+from train.report.document import Text
+from train.report.doubt import doubt_sections
 from train.report.figure_files import DARK, LIGHT, picture
+from train.report.findings import Findings
 from train.report.outputs import OutsiderOutputs, RunOutputs, Scored
 from train.report.outsiders import OUTSIDER_KINDS, OutsiderKind, missing_pictures, outsiders
 from train.report.plots_doubt import draw_coverage, draw_reliability, draw_scores
@@ -64,6 +68,22 @@ def test_loud_confidence_is_brought_down() -> None:
     assert found.crossfitted < 0.04
     assert found.adaptive_crossfitted < 0.04
     assert all(entry.confidence > entry.accuracy for entry in found.bins_before[:5])
+
+
+def test_temperature_at_its_bound_is_said_to_be_there() -> None:
+    """Answers that are as sure as wrong want an endless temperature."""
+    outputs = Outputs(np.tile(np.float32([[9, 0]]), (40, 1)), np.ones(40, np.int64))
+    found = Findings(
+        reliability=measure_reliability(outputs),
+        coverage=measure_coverage(outputs, 1.0),
+        acceptance=measure_acceptance(Scored(outputs, None), 1.0),
+        catches=[],
+    )
+    texts = [block.text for block in doubt_sections(RunOutputs(Scored(outputs, None), None), found)[0].blocks
+             if isinstance(block, Text)]  # fmt: skip
+    assert "One temperature, 20.000 (at its bound: 0.05 to 20 were tried" in texts[0]
+    assert not calibration.is_bound(measure_reliability(drawn(2000, scale=3)).temperature)
+    assert calibration.is_bound(measure_reliability(Outputs(outputs.logits / 9, 1 - outputs.labels)).temperature)
 
 
 def test_error_is_the_gap_where_all_answers_are_alike() -> None:
@@ -283,13 +303,16 @@ def test_reliability_figure_has_the_points_of_the_bins() -> None:
 def test_coverage_figure_marks_the_chosen_thresholds() -> None:
     outputs = drawn(400)
     acceptance = measure_acceptance(Scored(outputs, None), 1.0)
-    lines = draw_coverage(measure_coverage(outputs, 1.0), acceptance).axes[0].lines
+    figure = draw_coverage(measure_coverage(outputs, 1.0), acceptance)
+    assert_legends_cover_nothing(figure)
+    lines = figure.axes[0].lines
     assert (acceptance.kept, acceptance.accuracy) in [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines]
 
 
 def test_energy_figure_counts_every_picture() -> None:
     inside, outside_scores = np.linspace(-5, -1, 40), np.linspace(-2, 0, 30)
     figure = draw_scores("energy", inside, inside < -2, outside_scores, others(np.zeros((30, 3))), -1.2)
+    assert_legends_cover_nothing(figure)
     for axes, count in zip(figure.axes, (40, 30), strict=True):
         assert sum(bar.get_height() for bar in axes.patches) == count
         assert any(line.get_xdata()[0] == -1.2 for line in axes.lines)

@@ -11,12 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from smartbin.errors import CheckpointError
 from tests.conftest import draw_photo
 from tests.train.conftest import FLAGS
 from tests.train.tiny import register_tiny
 from train.checkpoint import load_run
+from train.console import counted
+from train.machine import describe_device
 from train.report import outsiders
 from train.report.document import duration
 from train.report.document_markdown import escape
@@ -230,3 +233,25 @@ def test_causes_of_a_higher_training_loss_are_named(copy: Path) -> None:
     text = Page((copy / "report.html").read_text(encoding="utf-8")).text
     assert "cause is the plain weights instead of their moving average (+0.6250)" in text
     assert "everything together adds +1.0000" in text
+
+
+def test_report_says_at_which_sizes_a_default_run_was_trained_and_tested(run: Path, page: Page) -> None:
+    assert "train_size = 0" in (run / "config.toml").read_text(encoding="utf-8")
+    for text in (page.text, (run / "report.md").read_text(encoding="utf-8")):
+        assert text.count("trained at 32 px, tested at 32 px") == 2  # in the summary and among the facts
+
+
+@pytest.mark.parametrize(("loss", "says"), [(9.0, "above"), (0.0, "below")])
+def test_direction_of_the_loss_gap_is_said_in_a_word_alone(copy: Path, loss: float, says: str) -> None:
+    metrics = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    metrics["history"][-1]["train_loss"] = loss
+    (copy / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    write_report(copy)
+    gap = abs(loss - metrics["val"]["loss"])
+    assert f"is {says} the validation loss, by {gap:.4f}: " in (copy / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
+def test_one_of_a_thing_is_not_called_several(number: int, said: str) -> None:
+    assert counted(number, "run") == said
+    assert describe_device(torch.device("cpu")).endswith(", 1 thread")

@@ -18,7 +18,7 @@ from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
 from train.console import counted, say
 from train.report.circumstances import circumstances_blocks, listed, unlike_circumstances
-from train.report.document import Block, Document, Facts, Section, Table, Text, differing_columns
+from train.report.document import Block, Document, Section, Table, Text, differing_columns
 from train.report.document_html import to_html
 from train.report.document_markdown import write_markdown
 from train.report.figure_files import picture
@@ -159,7 +159,7 @@ def _results_table(rows: Sequence[RunRow]) -> Table:
     return Table("What the runs reached", columns, cells)
 
 
-def _subjects(rows: Sequence[RunRow]) -> list[Table | Facts | Text]:
+def _subjects(rows: Sequence[RunRow]) -> list[Block]:
     columns = (
         "run", "model", "parameters", "starting weights", "trained at", "tested at", "data", "split",
         "validation photos",
@@ -197,7 +197,7 @@ def _effort_table(rows: Sequence[RunRow], reach: float) -> Table:
 
 
 def _settings_blocks(rows: Sequence[RunRow], differing: Sequence[str]) -> list[Block]:
-    """The settings that differ; and whether what is left is chance, which takes the same code, number format, device."""
+    """The settings that differ; and whether what is left is chance, which takes the same code, precision and device."""
     unlike = unlike_circumstances([row.circumstances for row in rows])
     verb = "is" if len(unlike) == 1 else "are"
     made = f"{listed(unlike)} {verb} not, or not known to be, and may be what differs" if unlike else ""

@@ -82,16 +82,14 @@ class Gallery:
 Block: TypeAlias = Text | Facts | Table | Picture | Gallery
 
 
-def differing_columns(
-    caption: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]
-) -> list[Table | Facts | Text]:
+def differing_columns(caption: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[Block]:
     """The columns that are not the same all the way down as a table, the others as facts; the first column names rows.
 
     So a page has room for what tells rows apart.
     """
     same = [place for place in range(1, len(columns)) if len(rows) > 1 and len({row[place] for row in rows}) == 1]
     shown = [place for place in range(len(columns)) if place not in same]
-    blocks: list[Table | Facts | Text] = []
+    blocks: list[Block] = []
     if len(shown) > 1:
         cut = tuple(tuple(row[place] for place in shown) for row in rows)
         blocks.append(Table(caption, tuple(columns[place] for place in shown), cut))

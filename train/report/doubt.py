@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from smartbin.calibration import TEMPERATURE_RANGE, is_bound
 from train.networks.feature_distance import USUAL_SHARE
 from train.report.document import Block, Section, Table, Text
 from train.report.figure_files import picture
@@ -29,6 +30,12 @@ def doubt_sections(outputs: RunOutputs, findings: Findings) -> list[Section]:
 def _confidence(findings: Findings) -> Section:
     found = findings.reliability
     temperatures = f"{min(found.fold_temperatures):.3f} to {max(found.fold_temperatures):.3f}"
+    low, high = TEMPERATURE_RANGE
+    bound = (
+        f" (at its bound: {low:g} to {high:g} were tried, and it would be better still beyond)"
+        if is_bound(found.temperature)
+        else ""
+    )
     rows = (
         ("bins of equal width", f"{found.before:.4f}", f"{found.fitted:.4f}", f"{found.crossfitted:.4f}"),
         ("bins of equally many photos", f"{found.adaptive_before:.4f}", "–", f"{found.adaptive_crossfitted:.4f}"),
@@ -38,10 +45,10 @@ def _confidence(findings: Findings) -> Section:
         "Confidence",
         (
             Text(
-                f"One temperature, {found.temperature:.3f}, fitted on the validation photos, brings the expected "
-                f"calibration error from {found.before:.3f} to {found.crossfitted:.3f}. That figure is cross-fitted: "
-                "fitted on four fifths of the photos, measured on the remaining fifth, all fifths together; "
-                f"the folds' temperatures were {temperatures}. On the very photos that it was fitted on it is "
+                f"One temperature, {found.temperature:.3f}{bound}, fitted on the validation photos, brings the "
+                f"expected calibration error from {found.before:.3f} to {found.crossfitted:.3f}. That figure is "
+                "cross-fitted: fitted on four fifths of the photos, measured on the remaining fifth, all fifths "
+                f"together; the folds' temperatures were {temperatures}. On the very photos that it was fitted on it is "
                 f"{found.fitted:.3f}."
             ),
             picture(

@@ -35,8 +35,8 @@ class Theme:
         return (self.ink, self.ground, self.grid, *self.series)
 
 
-LIGHT = Theme("#1c2227", "#ffffff", "#d9dee2", ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#7a5c00"))
-DARK = Theme("#e4e8eb", "#1c2125", "#3d464d", ("#56b4e9", "#ff9e4a", "#2fc99a", "#e09ad0", "#e8cf5e"))
+LIGHT = Theme("#1c2227", "#ffffff", "#d9dee2", ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#7a5c00", "#6c757d"))
+DARK = Theme("#e4e8eb", "#1c2125", "#3d464d", ("#56b4e9", "#ff9e4a", "#2fc99a", "#e09ad0", "#e8cf5e", "#b4bdc4"))
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 

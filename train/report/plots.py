@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -10,6 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from train.metrics import Epoch, RunMetrics
+from train.schedule import NEW, NO_DECAY
+
+_MOST_LINES = 4  # of a legend with one column
+_LABEL_WIDTH = 44  # letters that fit beneath a panel
 
 
 def draw_curves(metrics: RunMetrics) -> Figure:
@@ -31,7 +36,7 @@ def draw_curves(metrics: RunMetrics) -> Figure:
     _line(accuracies, history, raw, "accuracy, plain weights", "", alpha=0.45, linestyle="--")
     _finish(accuracies, history, "Validation (moving average of the weights)")
     _draw_rates(rates, history)
-    rows = max(math.ceil(len(axes.lines) / _legend_columns(axes)) for axes in figure.axes)
+    rows = max(map(_legend_rows, figure.axes))
     figure.set_size_inches(12, 3.5 + 0.22 * rows)  # legends stand below the panels, where they cover nothing
     return figure
 
@@ -47,10 +52,17 @@ def _draw_rates(axes: Axes, history: Sequence[Epoch]) -> None:
     if not by_rates:
         by_rates[tuple(record.rate for record in history)] = ["highest"]
     axes.set_yscale("log")
-    for number, (values, group) in enumerate(sorted(by_rates.items(), reverse=True)):
-        label = group[0] if len(group) == 1 else f"{group[0]} and {len(group) - 1} more"
-        _line(axes, history, values, label, "o", alpha=max(0.3, 1 - 0.12 * number))
+    labels = {values: _layers(groups) for values, groups in sorted(by_rates.items(), reverse=True)}
+    for number, (values, label) in enumerate(labels.items()):
+        width = _LABEL_WIDTH if len(labels) <= _MOST_LINES else _LABEL_WIDTH // 2
+        _line(axes, history, values, textwrap.fill(label, width), "o", alpha=max(0.3, 1 - 0.12 * number))
     _finish(axes, history, "Learning rate at the end of the epoch")
+
+
+def _layers(groups: Sequence[str]) -> str:
+    """The layers of groups of parameters, each once: what is decayed and what is not are two groups of one layer."""
+    layers = [group.removesuffix(NO_DECAY) for group in groups]
+    return ", ".join(dict.fromkeys("new layers" if layer == NEW else layer for layer in layers))
 
 
 def _line(
@@ -77,4 +89,11 @@ def _finish(axes: Axes, history: Sequence[Epoch], title: str) -> None:
 
 
 def _legend_columns(axes: Axes) -> int:
-    return 1 if len(axes.lines) <= 4 else 2
+    return 1 if len(axes.lines) <= _MOST_LINES else 2
+
+
+def _legend_rows(axes: Axes) -> int:
+    """Lines of text in the fuller column."""
+    lines = [1 + str(line.get_label()).count("\n") for line in axes.lines]
+    first = math.ceil(len(lines) / _legend_columns(axes))
+    return max(sum(lines[:first]), sum(lines[first:]))

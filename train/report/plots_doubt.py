@@ -48,8 +48,8 @@ def _diagram(axes: Axes, bins: Sequence[ReliabilityBin], title: str) -> None:
 
 def draw_coverage(coverage: Coverage, acceptance: Acceptance) -> Figure:
     """Accuracy of what is answered against how much is answered, and where the chosen thresholds lie."""
-    figure = Figure(figsize=(6.4, 3.8))
-    figure.subplots_adjust(left=0.11, right=0.98, bottom=0.13, top=0.97)
+    figure = Figure(figsize=(6.4, 4.5))
+    figure.subplots_adjust(left=0.11, right=0.98, bottom=0.27, top=0.97)
     axes = figure.subplots()
     axes.plot(coverage.accepted, coverage.accuracy, color="C0", label="by confidence")
     axes.axvline(0.95, linestyle=":", color="C2", label="95 % answered")
@@ -59,7 +59,7 @@ def draw_coverage(coverage: Coverage, acceptance: Acceptance) -> Figure:
     axes.set_ylim(min(*coverage.accuracy, acceptance.accuracy) - 0.02, 1.005)
     axes.set_xlabel("part of the validation photos that is answered")
     axes.set_ylabel("part of the answers that is right")
-    axes.legend(loc="lower left")
+    figure.legend(loc="lower left", frameon=False)  # below the panel, where it covers nothing
     return figure
 
 
@@ -72,8 +72,8 @@ def draw_scores(
     threshold: float,
 ) -> Figure:
     """Histograms of a doubt score: validation photos by right and wrong, outsiders by kind; held back to the right."""
-    figure = Figure(figsize=(8.2, 4.4))
-    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.11, top=0.97, hspace=0.1)
+    figure = Figure(figsize=(8.2, 4.9))
+    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.21, top=0.97, hspace=0.1)
     upper, lower = figure.subplots(2, 1, sharex=True)
     everything = np.concatenate([inside, outside])
     edges = np.linspace(everything.min(), everything.max() + 1e-9, _HISTOGRAM_BINS + 1)
@@ -83,8 +83,9 @@ def draw_scores(
     labels = [f"outside: {kind}" for kind in OUTSIDER_KINDS]
     lower.hist(by_kind, edges, stacked=True, color=["C2", "C3", "C4"], label=labels)
     for axes in (upper, lower):
-        axes.axvline(threshold, linestyle="--", color=mpl.rcParams["text.color"], label="threshold")
+        line = axes.axvline(threshold, linestyle="--", color=mpl.rcParams["text.color"])
         axes.set_ylabel("pictures")
-        axes.legend()
+    line.set_label("threshold")
+    figure.legend(loc="lower left", frameon=False, ncols=3)  # below the panels, where it covers no bar
     lower.set_xlabel(f"{name} (held back to the right of the line)")
     return figure
