@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -15,9 +17,13 @@ from smartbin.calibration import wilson_interval
 from tests.train.conftest import FLAGS
 from tests.train.sets import write_garbage, write_recycle
 from train.checkpoint import TrainedRun, load_run, read_record
-from train.report.document import duration
+from train.metrics import Score
+from train.report.document import Document, Section, duration
+from train.report.document_markdown import to_markdown
 from train.run import main
-from train.study.measure import MEASUREMENTS_FILE, MeasurementsFile
+from train.study.command import ignored_settings
+from train.study.findings import findings
+from train.study.measure import MEASUREMENTS_FILE, Measurement, MeasurementsFile, StudyRun
 from train.study.plans import DARK_RUNS, EXPOSURES, OURS, STUDIES, THEIRS, Choice, Network, dark_conditions
 
 BASE = ("--epochs", "1", *FLAGS)
@@ -25,6 +31,13 @@ BASE = ("--epochs", "1", *FLAGS)
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "study.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def told_of(folder: Path) -> float:
+    """How well the run on combined data tells sources apart, as its record has it."""
+    probe = read_record(folder / "tiny on combined" / MEASUREMENTS_FILE, MeasurementsFile).probe
+    assert probe
+    return probe.from_features
 
 
 def no_more_networks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +60,7 @@ def test_dark_study_answers_its_question(photos: Path, tmp_path: Path, monkeypat
     assert float(plain["accuracy"]) == pytest.approx(load_run(out / "both").validation.accuracy, abs=1e-4)
     text = (out / "study.md").read_text(encoding="utf-8")
     assert "at a quarter of the light" in text
+    assert "dark photos only" in {row["run"] for row in rows}  # as the results call it
     lights = [float(row["accuracy"]) for row in rows if row["run"] == "both" and "correction" not in row["condition"]]
     assert len(lights) == 10
     assert f"{np.mean(lights):.3f}" in next(line for line in text.splitlines() if line.startswith("| both |"))
@@ -125,7 +139,7 @@ def test_study_refuses_what_it_does_not_know(photos: Path, tmp_path: Path, capsy
 
 
 def test_a_study_tests_networks_at_other_sizes_and_on_other_photos(photos: Path, tmp_path: Path) -> None:
-    """Five conditions, more than stand side by side in a picture."""
+    """Five conditions, more than stand side by side in a table."""
     out = tmp_path / "size"
     command = ["study", "size", "--data", str(photos), "--measure", str(photos), "--out", str(out), *BASE]
     assert main([*command, "--test-size", "64"]) == 0
@@ -145,7 +159,7 @@ def test_distillation_study_wants_a_teacher(photos: Path, tmp_path: Path, capsys
     out = tmp_path / "distilled"
     assert main(["study", "distillation", *base, "--teacher", str(tmp_path / "teacher"), "--out", str(out)]) == 0
     taught = {path.parent.name: "teacher = []" not in path.read_text() for path in out.glob("*/config.toml")}
-    assert taught == {"labels alone": False, "half from teachers": True, "nine tenths": True}
+    assert taught == {"labels alone": False, "half from teachers": True, "nine tenths from teachers": True}
 
 
 def test_every_study_has_a_question_and_different_runs() -> None:
@@ -317,6 +331,128 @@ def test_study_on_several_sources_says_whether_these_can_be_told_apart(
     assert told[1] == pytest.approx(0.64, abs=0.2)  # paper and trash are in one of the sources alone
     assert told[2] == 0.5
     assert "validation, recycle alone" in text
+    probed = {row["run"]: [row[f"source_{name}"] for name in ("from_features", "chance")] for row in rows_of(out)}
+    assert probed == {"tiny on garbage": ["", ""], "tiny on combined": [f"{told_of(out):.4f}", "0.5000"]}
     no_more_networks(monkeypatch)
     assert main(command) == 0
     assert (out / "study.md").read_text(encoding="utf-8") == text
+
+
+def test_study_names_the_best_test_size_and_what_its_runs_were_made_with(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the end the second run is made out to be of another precision: its row differs in more than its settings."""
+    out = tmp_path / "size"
+    command = ["study", "size", "--data", str(photos), "--out", str(out), *BASE, "--train-size", "64", "--epochs", "2"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "note: train_size 64 does not hold for any run: the study itself sets it to 128 or 192" in printed
+    assert "note: epochs" not in printed
+    text = (out / "study.md").read_text(encoding="utf-8")
+    rows = rows_of(out)
+    for run in ("trained at 128 px", "trained at 192 px"):
+        figures = {row["condition"]: float(row["accuracy"]) for row in rows if row["run"] == run}
+        best = max(figures, key=lambda condition: figures[condition])  # the first of equal ones: the smallest
+        assert f"Best for what was {run}: {best}, {figures[best]:.3f}." in text
+    assert "Best on tested at" not in text
+    assert "loss (tested at 128 px)" in text
+    assert "Warning" not in text
+
+    metrics = load_run(out / "trained at 192 px").metrics
+    last = metrics.history[-1]
+    (row,) = (row for row in rows if (row["run"], row["condition"]) == ("trained at 192 px", "tested at 128 px"))
+    falls = [before.raw_val_accuracy - after.raw_val_accuracy for before, after in pairwise(metrics.history)]
+    expected = {
+        "training_loss": last.train_loss,
+        "plain_training_loss": metrics.train.loss,
+        "gap": last.train_loss - metrics.val.loss,
+        "plain_gap": metrics.train.loss - metrics.val.loss,
+        "largest_fall": max(0.0, *falls),
+        "highest_training_loss_after_epoch_1": last.train_loss,
+    }
+    assert {name: float(row[name]) for name in expected} == pytest.approx(expected, abs=1e-4)
+    assert (row["source_from_features"], row["precision"]) == ("", "32-true")
+
+    file = out / "trained at 192 px" / "metrics.json"
+    file.write_text(metrics.model_copy(update={"precision": "bf16-mixed"}).model_dump_json(), encoding="utf-8")
+    assert main(command) == 0
+    text = (out / "study.md").read_text(encoding="utf-8")
+    assert "Warning: these runs were not all made with the same precision. What differs" in text
+    assert "| trained at 192 px | bf16-mixed |" in text
+    assert "precision 32-true and bf16-mixed;" in text  # at the foot
+
+
+def placed(name: str, home: float, away: float | None) -> StudyRun:
+    """A row of a study: accuracies on its validation photos and in another place."""
+    figures = [Measurement(condition="validation", key="", score=scored(home))]
+    if away is not None:
+        figures.append(Measurement(condition="kitchen", key="photos PosixPath('kitchen')", score=scored(away)))
+    return StudyRun(name, (), [figures])
+
+
+def scored(accuracy: float) -> Score:
+    low, high = wilson_interval(round(1000 * accuracy), 1000)
+    return Score(
+        photos=1000, correct=round(1000 * accuracy), accuracy=accuracy, interval_low=low, interval_high=high,
+        macro_f1=accuracy, loss=1.0, per_class=[], confusion=[],
+    )  # fmt: skip
+
+
+def told(study: str, rows: list[StudyRun]) -> str:
+    """What a study of rows without folds says, as Markdown."""
+    rows = [replace(row, runs=(None,)) for row in rows]  # type: ignore[arg-type]
+    return to_markdown(Document("t", "s", (), (Section("x", tuple(findings(study, rows))),)))
+
+
+def test_places_are_ranked_by_the_other_place_with_the_cost_at_home() -> None:
+    rows = [
+        placed("plain", 0.95, 0.6),
+        placed("keep", 0.93, 0.8),
+        placed("paste", 0.94, 0.79),
+        placed("pull", 0.9, 0.5),
+    ]
+    text = told("places", rows)
+    assert (
+        "Best on kitchen: keep, 0.800, 0.200 more than plain; at home, on validation, it has 0.930, 0.020 less" in text
+    )
+    assert "Within its 95 % interval: paste." in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| keep", "| paste", "| plain", "| pull"]
+    assert lines[1].endswith("| +0.190 | 0.940 | -0.010 |")
+    assert lines[2].endswith("| – | 0.950 | – |")
+
+
+def test_places_study_without_another_place_says_so() -> None:
+    text = told("places", [placed("plain", 0.95, None), placed("keep", 0.96, None)])
+    assert "Best on validation: keep" in text
+    assert "--measure FOLDER" in text
+
+
+def test_cost_of_the_dark_is_said_without_a_sign() -> None:
+    def row(name: str) -> StudyRun:
+        better = 0.1 if name == "both" else 0.0
+        names = [condition.name for condition in dark_conditions()]
+        return StudyRun(
+            name, (), [[Measurement(condition=name, key=name, score=scored(0.8 + better)) for name in names]]
+        )
+
+    text = told("dark", [row(name) for name in DARK_RUNS])
+    assert "together gets 0.900 right, 0.100 more than one with neither" in text
+    assert "cost +" not in text
+    assert "loses" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"recipe.dropout": "0"}, None),
+        ({"recipe.dropout": "0.0"}, None),
+        ({"recipe.dropout": ".3"}, "note: recipe.dropout .3 does not hold for b: the study itself sets it to 0.0"),
+        ({"data": ["x"]}, None),
+        ({"data": ["x", "y"]}, "note: data x, y does not hold for b: the study itself sets it to x"),
+        ({"epochs": "3"}, None),
+    ],
+)
+def test_flags_that_a_study_sets_itself_are_named(given: dict[str, object], line: str | None) -> None:
+    runs = {"a": {}, "b": {"recipe.dropout": 0.0, "data": ["x"]}}
+    assert ignored_settings(runs, given) == ([line] if line else [])

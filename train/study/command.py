@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from train.stopping import Stopped
 from train.study.campaign import Variant, finished_variants, fold_variants, run_all
 from train.study.measure import Condition, StudyRun, measure
 from train.study.output import write_study
-from train.study.plans import STUDIES, Choice, Network, Study
+from train.study.plans import STUDIES, Choice, Network, Settings, Study
 
 _MODELS = ("efficientnet_lite0", "resnet50", "inception_v3")
 _DATA_SETS = ("garbage", "recycle", "recycle-small", "combined")
@@ -73,7 +73,7 @@ def run_study(study: Study, choice: Choice, command: TrainCommand, out: Path) ->
         row = replace(row, runs=(*row.runs, run), measurements=(*row.measurements, found))
         if variant.of:
             row = replace(row, folds=(*row.folds, variant.config.fold))
-        rows[variant.row] = replace(row, probes=(*row.probes, probe)) if probe else row
+        rows[variant.row] = replace(row, probes=(*row.probes, probe))
     missing = [variant for variant in wanted if variant not in variants]
     return write_study(study, list(rows.values()), out, missing)
 
@@ -82,7 +82,10 @@ def _variants(study: Study, choice: Choice, command: TrainCommand) -> list[Varia
     """Shipped or given configuration, then the command line, and last what the run is about; a variant a fold."""
     variants: list[Variant] = []
     absent: dict[str, SmartbinError] = {}
-    for name, settings in study.runs(choice).items():
+    planned = study.runs(choice)
+    for line in ignored_settings(planned, command.overrides):
+        say(line)
+    for name, settings in planned.items():
         own = dict(settings)
         shipped = str(own.pop("config", study.config))
         file = command.config or (find_config(Path(shipped)) if shipped else None)
@@ -98,6 +101,34 @@ def _variants(study: Study, choice: Choice, command: TrainCommand) -> list[Varia
     for name, problem in absent.items():
         say(f"left out: {name}: {problem}")
     return variants
+
+
+def ignored_settings(runs: Mapping[str, Settings], given: Settings) -> list[str]:
+    """A sentence for each setting of the command line that runs of the study do not take, since they set it."""
+    lines = []
+    for key, value in given.items():
+        others = {name: own[key] for name, own in runs.items() if key in own and _plain(own[key]) != _plain(value)}
+        if others:
+            which = "any run" if len(others) == len(runs) else "; ".join(others)
+            used = " or ".join(dict.fromkeys(_shown(other) for other in others.values()))
+            lines.append(f"note: {key} {_shown(value)} does not hold for {which}: the study itself sets it to {used}")
+    return lines
+
+
+def _plain(value: object) -> list[object]:
+    """Equal for what means the same on the command line, where all is text, and in a study's settings."""
+    if isinstance(value, (list, tuple)):
+        return [plain for item in value for plain in _plain(item)]
+    try:
+        return [float(str(value))]
+    except ValueError:
+        return [str(value)]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "nothing"
+    return str(value)
 
 
 def _chosen(variants: Sequence[Variant], texts: Sequence[str]) -> list[Variant]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 
+from train.metrics import Score
 from train.report.document import Block, Table, Text
 from train.study.folds import Spread
 from train.study.measure import StudyRun
-from train.study.plans import OURS, THEIRS, light_conditions
+from train.study.plans import DARK_ONLY, OURS, TESTED, THEIRS, light_conditions
 from train.study.source_probe import mean_probe
+from train.study.steadiness import highest_late_loss, largest_fall
 
 Findings: TypeAlias = Callable[[Sequence[StudyRun]], list[Block]]
 
@@ -28,7 +29,7 @@ def findings(study: str, runs: Sequence[StudyRun], *, whole: bool = True) -> lis
 
     What a study says of certain rows is left out where it is not `whole`.
     """
-    say = _FINDINGS.get(study, _best) if whole else _best
+    say = _FINDINGS.get(study, _best) if whole or study in _OF_ANY_ROWS else _best
     return [*say(runs), *_sources(runs), *(_folds(runs) if len(runs[0].runs) > 1 else [])]
 
 
@@ -46,10 +47,70 @@ def _models(runs: Sequence[StudyRun]) -> list[Block]:
 
 def _best_of(runs: Sequence[StudyRun], photos: str = "") -> str:
     ranked = sorted(runs, key=lambda item: item.first.accuracy, reverse=True)
-    best = ranked[0].first
-    level = [item.name for item in ranked[1:] if item.first.interval_high >= best.interval_low]
-    line = f"Best on {next(iter(ranked[0].scores))}{photos}: {ranked[0].name}, {best.accuracy:.3f}."
-    return line + (f" Within its 95 % interval: {'; '.join(level)}." if level else "")
+    line = f"Best on {next(iter(ranked[0].scores))}{photos}: {ranked[0].name}, {ranked[0].first.accuracy:.3f}."
+    return line + _level([(item.name, item.first) for item in ranked])
+
+
+def _level(ranked: Sequence[tuple[str, Score]]) -> str:
+    """Whatever cannot be told from the first of these, which are in the order of their accuracy."""
+    level = [name for name, score in ranked[1:] if score.interval_high >= ranked[0][1].interval_low]
+    return f" Within its 95 % interval: {'; '.join(level)}." if level else ""
+
+
+def _places(runs: Sequence[StudyRun]) -> list[Block]:
+    """Folder by folder the runs by their accuracy there, and what each costs at home against the study's first run."""
+    folders = list(dict.fromkeys(name for item in runs for name in item.elsewhere))
+    if not folders:
+        return [*_best(runs), Text("No other place was measured: --measure FOLDER names its photos.")]
+    first, blocks = runs[0], list[Block]()
+    for folder in folders:
+        ranked = sorted(
+            [item for item in runs if folder in item.scores], key=lambda item: _at(item, folder), reverse=True
+        )
+        best, rows = ranked[0], []
+        for item in ranked:
+            score = item.score(folder)
+            gain = cost = "–"
+            if item is not first:
+                cost = f"{item.first.accuracy - first.first.accuracy:+.3f}"
+                gain = f"{_at(item, folder) - _at(first, folder):+.3f}" if folder in first.scores else "–"
+            interval = f"{score.interval_low:.3f} – {score.interval_high:.3f}"
+            rows.append((item.name, f"{score.accuracy:.3f}", interval, gain, f"{item.first.accuracy:.3f}", cost))
+        line = f"Best on {folder}: {best.name}, {_at(best, folder):.3f}"
+        if best is not first and folder in first.scores:
+            line += f", {_beside(_at(best, folder), _at(first, folder))} {first.name}; at home, on validation, it has "
+            line += f"{best.first.accuracy:.3f}, {_beside(best.first.accuracy, first.first.accuracy)} {first.name}"
+        level = _level([(item.name, item.score(folder)) for item in ranked])
+        columns = ("run", folder, "95 % interval", f"against {first.name}", "at home", f"at home against {first.name}")
+        blocks += [Text(f"{line}.{level}"), Table(f"By accuracy on {folder}", columns, tuple(rows))]
+    return blocks
+
+
+def _beside(value: float, other: float) -> str:
+    """`.012 more than`: a difference of accuracies in words, which take no sign."""
+    difference = f"{abs(value - other):.3f}"
+    if float(difference) == 0:
+        return "as much as"
+    return f"{difference} {'more' if value > other else 'less'} than"
+
+
+def _size(runs: Sequence[StudyRun]) -> list[Block]:
+    """For each run, which is a training size, the size that it is best tested at; of equally good ones the smallest."""
+    sentences, rows, pairs = [], [], list[tuple[str, Score]]()
+    for item in runs:
+        tested = [(name, score) for name, score in item.scores.items() if name.startswith(TESTED)]
+        ranked = sorted(tested, key=lambda pair: pair[1].accuracy, reverse=True)
+        name, best = ranked[0]
+        pairs.append((f"{item.name}, {name}", best))
+        sentences.append(f"Best for what was {item.name}: {name}, {best.accuracy:.3f}.{_level(ranked)}")
+        rows.append((item.name, name.removeprefix(TESTED), *(f"{score.accuracy:.3f}" for _, score in tested)))
+    pairs.sort(key=lambda pair: pair[1].accuracy, reverse=True)
+    columns = ("run", "best tested at", *(name for name, _ in tested))
+    return [
+        Text(f"Best of all: {pairs[0][0]}, {pairs[0][1].accuracy:.3f}.{_level(pairs)}"),
+        *map(Text, sentences),
+        Table("The best test size of each training size", columns, tuple(rows)),
+    ]
 
 
 def _folds(runs: Sequence[StudyRun]) -> list[Block]:
@@ -64,7 +125,8 @@ def _folds(runs: Sequence[StudyRun]) -> list[Block]:
 
 def _sources(runs: Sequence[StudyRun]) -> list[Block]:
     """Whether runs on several sources can tell these apart."""
-    probed = [(item.name, mean_probe(item.probes)) for item in runs if item.probes]
+    found = [(item.name, [probe for probe in item.probes if probe]) for item in runs]
+    probed = [(name, mean_probe(probes)) for name, probes in found if probes]
     rows = tuple(
         (name, str(probe.photos), f"{probe.from_features:.3f}", f"{probe.from_class:.3f}", f"{probe.chance:.3f}")
         for name, probe in probed
@@ -93,16 +155,18 @@ def _original(runs: Sequence[StudyRun]) -> list[Block]:
 
 def _dark(runs: Sequence[StudyRun]) -> list[Block]:
     by_name = {item.name: item for item in runs}
-    both, neither, dark = by_name["both"], by_name["neither"], by_name["dark photos, neither"]
-    mended = by_name["dark photos, correction"]
+    both, neither, dark = by_name["both"], by_name["neither"], by_name[DARK_ONLY]
+    mended = by_name[f"{DARK_ONLY}, correction"]
     cost = _at(neither, "×1") - _at(both, "×1")
     loss = _at(both, "×1") - _at(both, "×1/4")
+    plain = _at(neither, "×1/4") - _at(neither, "×1")
     return [
         Text(
-            f"In good light augmentation and correction together cost {cost:+.3f} (at most {CLEAN_COST} was wished: "
-            f"{'kept' if cost <= CLEAN_COST else 'missed'}); at a quarter of the light that model loses {loss:+.3f} of "
-            f"its accuracy (at most {DIM_COST} was wished: {'kept' if loss <= DIM_COST else 'missed'}), a plain one "
-            f"{_at(neither, '×1') - _at(neither, '×1/4'):+.3f}."
+            f"In good light a model with augmentation and correction together gets {_at(both, '×1'):.3f} right, "
+            f"{_beside(_at(both, '×1'), _at(neither, '×1'))} one with neither (a cost of at most {CLEAN_COST} was "
+            f"wished: {'kept' if cost <= CLEAN_COST else 'missed'}); at a quarter of the light its accuracy changes by "
+            f"{-loss:+.3f} (a loss of at most {DIM_COST} was wished: {'kept' if loss <= DIM_COST else 'missed'}), that "
+            f"of the plain one by {plain:+.3f}."
         ),
         Text(
             f"Trained on dark photos only, a model gets {_at(dark, '×1'):.3f} of the photos in good light right "
@@ -121,8 +185,8 @@ def _light(runs: Sequence[StudyRun]) -> list[Block]:
     for item in runs:
         good, dim = _at(item, "×1"), _at(item, "×1/4")
         mean = float(np.mean([_at(item, name) for name in names]))
-        rows.append((item.name, f"{good:.3f}", f"{dim:.3f}", f"{good - dim:+.3f}", f"{mean:.4f}"))
-    columns = ("run", "×1", "×1/4", "lost", f"mean of {len(names)} lights")
+        rows.append((item.name, f"{good:.3f}", f"{dim:.3f}", f"{dim - good:+.3f}", f"{mean:.4f}"))
+    columns = ("run", "×1", "×1/4", "change", f"mean of {len(names)} lights")
     return [Table("Accuracy in good light and in a quarter of it", columns, tuple(rows))]
 
 
@@ -132,18 +196,10 @@ def _at(item: StudyRun, condition: str) -> float:
 
 def _rate(runs: Sequence[StudyRun]) -> list[Block]:
     """How much validation accuracy falls from an epoch to the next: what unstable training looks like."""
-    rows = []
-    for item in runs:
-        histories = [run.metrics.history for run in item.runs]
-        falls = [
-            before.raw_val_accuracy - after.raw_val_accuracy
-            for history in histories
-            for before, after in pairwise(history)
-        ]
-        losses = [epoch.train_loss for history in histories for epoch in history[1:] or history]
-        rows.append((item.name, f"{max([0.0, *falls]):.3f}", f"{max(losses):.3f}"))
+    figures = [(item.name, largest_fall(item.runs), highest_late_loss(item.runs)) for item in runs]
+    rows = tuple((name, *("–" if value is None else f"{value:.3f}" for value in found)) for name, *found in figures)
     columns = ("run", "largest fall of validation accuracy between epochs", "highest training loss after epoch 1")
-    return [*_best(runs), Table("How steadily the runs went", columns, tuple(rows))]
+    return [*_best(runs), Table("How steadily the runs went", columns, rows)]
 
 
 def _loss(runs: Sequence[StudyRun]) -> list[Block]:
@@ -164,5 +220,15 @@ def _loss(runs: Sequence[StudyRun]) -> list[Block]:
 
 
 _FINDINGS: Mapping[str, Findings] = MappingProxyType(
-    {"dark": _dark, "brightness": _light, "rate": _rate, "loss": _loss, "original": _original, "models": _models}
+    {
+        "dark": _dark,
+        "brightness": _light,
+        "rate": _rate,
+        "loss": _loss,
+        "original": _original,
+        "models": _models,
+        "places": _places,
+        "size": _size,
+    }
 )
+_OF_ANY_ROWS = ("places", "size")  # these name what they compare

@@ -83,8 +83,8 @@ class StudyRun:
     runs: Sequence[TrainedRun]
     measurements: Sequence[Sequence[Measurement]]
     """Of each run, in the order of the conditions, which are the same for all."""
-    probes: Sequence[SourceProbe] = ()
-    """Of each run, if they are on several sources."""
+    probes: Sequence[SourceProbe | None] = ()
+    """Of each run; None for those that cannot be probed, such as runs on one source."""
     folds: Sequence[int] = ()
     """Number of the fold that each run holds back; empty without folds."""
 
@@ -100,6 +100,11 @@ class StudyRun:
             folds[0].condition: pooled([fold.score for fold in folds], same_photos=folds[0].elsewhere)
             for folds in together
         }
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """Names of the conditions that are of other photos than the runs' own."""
+        return [item.condition for item in self.measurements[0] if item.elsewhere]
 
     @property
     def first(self) -> Score:

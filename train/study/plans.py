@@ -23,6 +23,7 @@ from train.study.measure import Condition
 Settings: TypeAlias = Mapping[str, object]
 """Dotted keys of `TrainConfig` and their values; `config` names the configuration below them."""
 
+DARK_ONLY, TESTED = "dark photos only", "tested at "
 THEIRS, OURS = ", original recipe", ", ours"
 EXPOSURES = (2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
 NOISY_EXPOSURES = (1.0, 0.25, 0.0625)
@@ -116,7 +117,11 @@ def _short(network: Network) -> str:
 def _with_teachers(choice: Choice) -> Mapping[str, Settings]:
     if "teacher" not in choice.given:
         raise ConfigError("no teacher", where="study distillation", fix="name one or more finished runs: --teacher RUN")
-    return {"labels alone": {"teacher": []}, "half from teachers": {}, "nine tenths": {"recipe.distill_weight": 0.9}}
+    return {
+        "labels alone": {"teacher": []},
+        "half from teachers": {},
+        "nine tenths from teachers": {"recipe.distill_weight": 0.9},
+    }
 
 
 _NO_CORRECTION: Settings = {"brightness.enabled": False}
@@ -127,8 +132,8 @@ DARK_RUNS: Mapping[str, Settings] = {
     "correction": {"augment.light": 0.0},
     "augmentation": _NO_CORRECTION,
     "both": {},
-    "dark photos, neither": {**_DARK_PHOTOS, **_NO_CORRECTION},
-    "dark photos, correction": _DARK_PHOTOS,
+    DARK_ONLY: {**_DARK_PHOTOS, **_NO_CORRECTION},
+    f"{DARK_ONLY}, correction": _DARK_PHOTOS,
 }
 
 
@@ -278,7 +283,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
                 "size",
                 "At which size should a network be tested that was trained at another?",
                 _fixed({f"trained at {size} px": {"train_size": size} for size in _TRAIN_SIZES}),
-                conditions=lambda: tuple(Condition(f"tested at {size} px", size=size) for size in _TEST_SIZES),
+                conditions=lambda: tuple(Condition(f"{TESTED}{size} px", size=size) for size in _TEST_SIZES),
             ),
             Study(
                 "distillation",
