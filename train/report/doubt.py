@@ -48,8 +48,8 @@ def _confidence(findings: Findings) -> Section:
                 f"One temperature, {found.temperature:.3f}{bound}, fitted on the validation photos, brings the "
                 f"expected calibration error from {found.before:.3f} to {found.crossfitted:.3f}. That figure is "
                 "cross-fitted: fitted on four fifths of the photos, measured on the remaining fifth, all fifths "
-                f"together; the folds' temperatures were {temperatures}. On the very photos that it was fitted on it is "
-                f"{found.fitted:.3f}."
+                f"together; the folds' temperatures were {temperatures}. On the very photos that it was fitted on it "
+                f"is {found.fitted:.3f}."
             ),
             picture(
                 "reliability",
