@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -144,9 +144,12 @@ def _contender(
     if not hasattr(os, "sched_setaffinity"):
         return Contender(open_model, photos, _only, threads)
     cores = sorted(os.sched_getaffinity(0))[:threads]
-    os.sched_setaffinity(0, cores)  # some peers have no setting for their threads
+    for thread in _threads():  # some peers have no setting for their threads; numpy has started its own before
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(thread, cores)
     contender = Contender(open_model, photos, _only, threads)
-    if elsewhere := _cores_of_all_threads() - set(cores):
+    # libraries can let their threads run anywhere, whatever the process was given
+    if elsewhere := {core for thread in _threads() for core in _cores_of(thread)} - set(cores):
         raise ConfigError(
             "its threads left the cores that it was given",
             found=f"also on cores {elsewhere}",
@@ -155,12 +158,17 @@ def _contender(
     return contender
 
 
-def _cores_of_all_threads() -> set[int]:
-    """Where the threads of this process may run. Libraries can set that for theirs, whatever the process was given."""
+def _threads() -> list[int]:
+    """Numbers of this process's threads, as Linux counts them."""
     tasks = Path("/proc/self/task")
-    return (
-        {core for task in tasks.iterdir() for core in os.sched_getaffinity(int(task.name))} if tasks.is_dir() else set()
-    )
+    return [int(task.name) for task in tasks.iterdir()] if tasks.is_dir() else [0]
+
+
+def _cores_of(thread: int) -> set[int]:
+    try:
+        return os.sched_getaffinity(thread)
+    except ProcessLookupError:
+        return set()
 
 
 def _only(frames: Sequence[BgrImage]) -> BgrImage:
