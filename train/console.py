@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -83,3 +83,9 @@ def _plain_lines(title: str, total: int | None, *, done: int = 0, of_bytes: bool
 def counted(number: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def first_few(texts: Sequence[str], most: int, between: str = "; ") -> str:
+    """At most so many of the texts, and how many more there are; empty if there are none."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return between.join(texts[:most]) + more

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from smartbin.errors import DataError, ImageError
 from smartbin.images import IMAGE_SUFFIXES, read_image
-from train.console import byte_progress, progress
+from train.console import byte_progress, first_few, progress
 from train.fetching.archive import Limits, is_junk, list_members, unpack
 from train.fetching.disk import disk_faults
 
@@ -89,11 +89,10 @@ def check_photos(photos: Sequence[Path], origin: Path, fix: str) -> None:
                 errors.append(f"{path.parent.name}/{path.name}: {error.what}")
             advance(1, "")
     if errors:
-        more = f" and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
         raise DataError(
             f"{len(errors)} of {len(photos)} photos cannot be read",
             where=origin,
-            found="; ".join(errors[:_SHOWN]) + more,
+            found=first_few(errors, _SHOWN),
             expected="whole photos",
             fix=fix,
         )

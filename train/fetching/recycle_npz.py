@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartbin.errors import DataError
-from train.console import Advance, byte_progress, progress
+from train.console import Advance, byte_progress, first_few, progress
 from train.fetching.archive import TAR_STARTS, Limits, is_junk, unpack
 from train.fetching.disk import disk_faults
 
@@ -30,7 +30,7 @@ _SIDE = 128
 _SLICE = 64
 """Images in memory at a time: 3 MB."""
 _PUBLISHED = {"train": 9200, "test": 2300}
-_SHOWN = 5
+_SHOWN = 5  # names; a wrong archive may have thousands
 _RIGHT_ONE = (
     "is this the right archive? It is recycle_data_shuffled.tar.gz, the npz out of it, or a folder that holds the npz: "
     "--file FILE"
@@ -115,16 +115,10 @@ def _check_only_one(names: Sequence[str], origin: Path) -> None:
         raise DataError(
             "several npz files here" if names else "no npz file here",
             where=origin,
-            found=_some(names),
+            found=first_few(names, _SHOWN, ", ") or None,
             expected="one, with x_train, y_train, x_test and y_test",
             fix=_RIGHT_ONE,
         )
-
-
-def _some(names: Sequence[str]) -> str | None:
-    """The first few names; a wrong archive may have thousands."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else None
 
 
 @contextmanager
@@ -134,7 +128,7 @@ def _opened(npz: Path, where: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(npz) as archive:
             missing = [name for part in PARTS for name in (f"x_{part}", f"y_{part}") if not _holds(archive, name)]
             if missing:
-                found = _some(archive.namelist()) or "nothing"
+                found = first_few(archive.namelist(), _SHOWN, ", ") or "nothing"
                 raise DataError(
                     "arrays are missing", where=where, found=found, expected=", ".join(missing), fix=_RIGHT_ONE
                 )

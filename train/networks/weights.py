@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from smartbin.errors import WeightsError
+from train.console import first_few
 from train.networks.hub_log import short_retries
 from train.networks.network import DOWNLOADS, Architecture
 from train.networks.origin import name_with_origin
@@ -121,11 +122,10 @@ def _check_shapes(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sou
         if value.shape != wanted[name].shape
     ]
     if misfits:
-        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         raise WeightsError(
             "the starting weights have other shapes than the network",
             where=source,
-            found="; ".join(misfits[:3]) + more,
+            found=first_few(misfits, 3),
             fix="give the --model that these weights were made for",
         )
 
