@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
@@ -65,7 +66,8 @@ def terminate(process: int) -> None:
 def terminate_all(process: int) -> None:
     """As a supervisor does: the training gets the signal, and the script, which passes it on as well."""
     for child in descendants(process):
-        os.kill(child, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # a copy of the mirror's, say, that has just ended
+            os.kill(child, signal.SIGTERM)
     terminate(process)
 
 
@@ -77,11 +79,15 @@ def interrupt(process: int) -> None:
 def vanish(process: int) -> None:
     """The machine is gone: nothing is saved or copied any more."""
     for lost in (process, *descendants(process)):
-        os.kill(lost, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(lost, signal.SIGKILL)
 
 
 def descendants(process: int) -> list[int]:
-    """Children first, then theirs."""
-    text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    """Children first, then theirs; of one that ends meanwhile there are none."""
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     children = [int(word) for word in text.split()]
     return children + [below for child in children for below in descendants(child)]
