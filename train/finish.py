@@ -76,7 +76,9 @@ def _write(training: Training, metrics: RunMetrics, outputs: RunOutputs) -> None
 def _origin(training: Training) -> str:
     """Where the weights come from: what was loaded, what is amiss with it, and whose answers were learnt."""
     names = ", ".join(training.teachers.names) if training.teachers else ""
-    parts = (training.weights.summary(), training.weights.warning(training.frozen.entries))
+    weights = training.weights
+    start = training.config.recipe.describe_start()
+    parts = (weights.summary(), start, weights.warning(training.frozen.entries))
     return "; ".join([*filter(None, parts), *([f"distilled from {names}"] if names else [])])
 
 

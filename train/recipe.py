@@ -5,15 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from train.section import Section
 
-HeadStart: TypeAlias = Literal["small", "linear", "probe"]
+HeadStart: TypeAlias = Literal["auto", "small", "linear", "probe"]
+
+_NEW_HEAD_RATE, _FITTED_HEAD_RATE = 2e-3, 5e-4
 
 
 def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.resolve()
+
+
+def _switch(value: object) -> object:
+    """`on` or `off` for the truth values of earlier runs' files."""
+    return {True: "on", False: "off"}.get(value) if isinstance(value, bool) else value
 
 
 class Recipe(Section):
@@ -31,8 +38,9 @@ class Recipe(Section):
     """Nesterov momentum of SGD."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """How the rates go on after the warm-up: along a half cosine to a hundredth, or as they are."""
-    head_rate: float = Field(default=2e-3, gt=0)
-    """Peak learning rate of everything that starts random: the head, and stages that the weights lack."""
+    head_rate: float = Field(default=0.0, ge=0)
+    """Peak learning rate of the head, and of stages that the weights lack. 0: 5e-4 for a head that starts from a probe
+    or was loaded, else 2e-3."""
     backbone_rate: float = Field(default=3e-4, gt=0)
     """Peak learning rate of the last stage with loaded weights."""
     stage_decay: float = Field(default=0.85, gt=0, le=1)
@@ -61,9 +69,9 @@ class Recipe(Section):
     """Alpha of cutmix; 0 is off. With both on, each batch gets one of the two."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout in front of the classifier."""
-    head_start: HeadStart = "small"
+    head_start: HeadStart = "auto"
     """What a new classifier starts from: small random weights, those that torch gives to a linear layer, or a linear
-    probe of the loaded network, which then needs a smaller head_rate and is undone less."""
+    probe of the loaded network, which is then undone less. auto: a probe where the weights are whole, else small."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth, for architectures that have it (EfficientNet)."""
     auxiliary: float = Field(default=0.4, ge=0)
@@ -83,8 +91,9 @@ class Recipe(Section):
     """How a frozen front's answers to the photos are kept; they are computed once if the photos come again (without
     augmentation, or with `views`). auto: as float16, if it is possible; off: they are computed for every batch. uint8
     takes half the room of float16 and is rounded to 255 steps a channel."""
-    freeze_bn: bool = False
-    """Every batch norm whose weights were loaded is frozen wherever it stands: statistics, scale and shift."""
+    freeze_bn: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    """Every batch norm whose weights were loaded is frozen wherever it stands: statistics, scale and shift. auto: where
+    the weights are whole, i.e. lack nothing but the head."""
 
     pull: float = Field(default=0.0, ge=0)
     """Pull of trained weights towards the loaded ones (L2-SP), beside weight decay's towards 0; 0 is off."""
@@ -96,6 +105,31 @@ class Recipe(Section):
     blend_with: Annotated[Path | None, AfterValidator(_absolute)] = None
     """Another finished run of the same network and classes, whose weights are blended in instead of the start's (model
     soups): runs from the same starting weights have better weights between them than at either end."""
+
+    def settled(self, *, whole: bool, new_linear_head: bool) -> Recipe:
+        """With what `auto` means spelled out, once weights are loaded; `whole` if they lack nothing but the head."""
+        settled: dict[str, object] = {}
+        if self.head_start == "auto":
+            settled["head_start"] = "probe" if whole and new_linear_head else "small"
+        if self.freeze_bn == "auto":
+            settled["freeze_bn"] = "on" if whole else "off"
+        return self.model_copy(update=settled)
+
+    def with_head(self, *, probed: bool, loaded: bool) -> Recipe:
+        """With what became of the head: whether it is a probe's now (which may not fit) or was loaded; and its rate."""
+        start = "small" if self.head_start == "probe" and not probed else self.head_start
+        rate = self.head_rate or (_FITTED_HEAD_RATE if probed or loaded else _NEW_HEAD_RATE)
+        return self.model_copy(update={"head_start": start, "head_rate": rate})
+
+    def describe_start(self) -> str:
+        """How it starts, for a recipe without `auto`."""
+        heads = {
+            "small": "small random weights",
+            "linear": "a linear layer's random weights",
+            "probe": "a linear probe",
+        }
+        norms = "loaded batch norms are frozen" if self.freeze_bn == "on" else "batch norms learn"
+        return f"a new head starts from {heads[self.head_start]}; rate of the head {self.head_rate:g}; {norms}"
 
     @model_validator(mode="after")
     def _check_freezing(self) -> Recipe:

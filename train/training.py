@@ -38,10 +38,11 @@ from train.networks.distillation import Teachers, open_teachers
 from train.networks.freezing import Frozen, freeze
 from train.networks.front_supply import KeptFront, open_front
 from train.networks.knowledge import Knowledge, knowledge_of
-from train.networks.probe import probe_head
+from train.networks.probe import has_linear_head, probe_head
 from train.networks.weights import LoadedWeights, load_weights
 from train.optimizer import make_optimizer
 from train.ranks import check_batch, rank, ranks
+from train.recipe import Recipe
 from train.supply import Supply, open_supply, training_samples
 from train.timing import StepTimes
 
@@ -166,6 +167,9 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     model, weights = _load_network(config, architecture, len(data.classes), fabric)
     say(f"{architecture.name} on {describe_device(fabric.device)}, {precision_of(fabric)}")
     say(weights.summary())
+    asked = config  # what is written down: `auto` means the same again when the run is resumed
+    new_linear_head = not weights.head_loaded and has_linear_head(model, architecture)
+    config = _with(config, config.recipe.settled(whole=weights.whole, new_linear_head=new_linear_head))
     frozen = freeze(model, architecture, config.recipe, frozenset(weights.loaded))
     if warning := weights.warning(frozen.entries):
         say(f"  warning: {warning}")
@@ -173,7 +177,9 @@ def set_up(config: TrainConfig, path: Path) -> Training:
         store = open_photos(data.photos(), config.machine, config.photo_side)
     _describe(data, store)
     begun_s = time.monotonic()
-    _to_device(model, architecture, frozen, config, data, store, fabric)
+    probed = _to_device(model, architecture, frozen, config, data, store, fabric)
+    config = _with(config, config.recipe.with_head(probed=probed, loaded=weights.head_loaded))
+    say(config.recipe.describe_start())
     anchor, blended, knowledge = _what_is_kept(model, architecture, config, weights, data)
     decay = config.recipe.ema_decay
     ema = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
@@ -193,7 +199,7 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     digest = fingerprint(data, store.digests)
     if rank() == 0:
         path.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(path / CONFIG_FILE, to_toml(config))
+        write_text_atomic(path / CONFIG_FILE, to_toml(asked))
         save_split(path, data, digest)
     return Training(
         config=config,
@@ -223,6 +229,10 @@ def set_up(config: TrainConfig, path: Path) -> Training:
     )
 
 
+def _with(config: TrainConfig, recipe: Recipe) -> TrainConfig:
+    return config.model_copy(update={"recipe": recipe})
+
+
 def _load_network(
     config: TrainConfig, architecture: Architecture, classes: int, fabric: Fabric
 ) -> tuple[nn.Module, LoadedWeights]:
@@ -242,14 +252,15 @@ def _to_device(
     data: DataSet,
     store: PhotoStore,
     fabric: Fabric,
-) -> None:
-    """The network in its place, and its head with the first weights that the recipe wants."""
+) -> bool:
+    """The network in its place, and its head with the first weights that the recipe wants; whether it is a probe's."""
     if config.machine.channels_last:
         model.to(memory_format=torch.channels_last)
     model.to(fabric.device)
-    if config.recipe.head_start == "probe":
-        samples = PhotoSamples(data.train, data.classes, store, DevicePreparation(config.preprocess))
-        probe_head(model, architecture, frozen, samples, fabric, worker_count(config.machine))
+    if config.recipe.head_start != "probe":
+        return False
+    samples = PhotoSamples(data.train, data.classes, store, DevicePreparation(config.preprocess))
+    return probe_head(model, architecture, frozen, samples, fabric, worker_count(config.machine))
 
 
 def _what_is_kept(

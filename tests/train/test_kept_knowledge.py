@@ -73,9 +73,9 @@ def test_probe_that_training_would_not_see_is_left_out(
     file = tmp_path / "strange.safetensors"
     save_file(strange, file)
     flags = ("--weights", str(file), "--epochs", "1", "--head-start", "probe")
-    train_tiny(*flags, name="strange")
+    train_tiny(*flags, "--freeze-bn", "off", name="strange")
     assert "the head starts small and not as a probe" in capsys.readouterr().out
-    train_tiny(*flags, "--freeze-bn", name="kept")
+    train_tiny(*flags, "--freeze-bn", "on", name="kept")
     train_tiny("--weights", start, *flags[2:], name="usual")
     assert "not as a probe" not in capsys.readouterr().out
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import tomlkit
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
@@ -90,7 +91,7 @@ def test_freeze_7_of_resnet50_changes_exactly_the_last_block_and_the_classifier(
     before = architecture_of("resnet50").build(3, 0.0, 0.0).state_dict()
     save_file(before, tmp_path / "resnet50.safetensors")
     flags = ("--train-size", "32", "--test-size", "32", "--epochs", "1", "--limit", "3", "--ema-decay", "0")
-    weights = ("--weights", str(tmp_path / "resnet50.safetensors"))
+    weights = ("--weights", str(tmp_path / "resnet50.safetensors"), "--freeze-bn", "off")
     run = train_tiny("--model", "resnet50", *weights, "--freeze", "7", *flags)
     expected = {name for name in before if name.startswith(("layer4.", "fc.")) and not name.endswith(_COUNTER)}
     assert changed(before, weights_of(run)) == expected
@@ -100,7 +101,7 @@ def test_frozen_statistics_may_follow_the_batches(train_tiny: Callable[..., Path
     before = load_file(start)
     rest = {"back.0.weight", "back.1.weight", "back.1.bias", "back.1.running_mean", "back.1.running_var"}
     rest |= {"fc.weight", "fc.bias"}
-    flags = ("--weights", str(start), "--freeze", "1", "--ema-decay", "0")
+    flags = ("--weights", str(start), "--freeze", "1", "--freeze-bn", "off", "--ema-decay", "0")
     assert changed(before, weights_of(train_tiny(*flags, name="kept"))) == rest
     followed = weights_of(train_tiny(*flags, "--no-frozen-statistics", name="followed"))
     assert changed(before, followed) == rest | {"front.1.running_mean", "front.1.running_var"}
@@ -108,10 +109,45 @@ def test_frozen_statistics_may_follow_the_batches(train_tiny: Callable[..., Path
 
 def test_freeze_bn_freezes_loaded_batch_norms_everywhere(train_tiny: Callable[..., Path], start: Path) -> None:
     before = load_file(start)
-    frozen = weights_of(train_tiny("--weights", str(start), "--freeze-bn", name="loaded"))
+    frozen = weights_of(train_tiny("--weights", str(start), "--freeze-bn", "on", name="loaded"))
     assert changed(before, frozen) == {"front.0.weight", "back.0.weight", "fc.weight", "fc.bias"}
-    fresh = weights_of(train_tiny("--freeze-bn", name="random"))  # nothing was loaded: they have to learn
+    fresh = weights_of(train_tiny("--freeze-bn", "on", name="random"))  # nothing was loaded: they have to learn
     assert changed(before, fresh) == set(before) - {name for name in before if name.endswith(_COUNTER)}
+
+
+@pytest.mark.parametrize(
+    ("lacks", "head_start", "freeze_bn", "head_rate"),
+    [
+        (("fc.",), "probe", "on", 5e-4),
+        ((), "small", "on", 5e-4),  # its head was loaded, and stays
+        (("fc.", "back.0."), "small", "off", 2e-3),
+        (("back.0.",), "small", "off", 5e-4),
+        (None, "small", "off", 2e-3),
+    ],
+)
+def test_auto_depends_on_what_the_weights_have(
+    set_up_tiny: Callable[..., Training],
+    start: Path,
+    tmp_path: Path,
+    lacks: tuple[str, ...] | None,
+    head_start: str,
+    freeze_bn: str,
+    head_rate: float,
+) -> None:
+    file = tmp_path / "part.safetensors"
+    if lacks is not None:
+        save_file({name: value for name, value in load_file(start).items() if not name.startswith(lacks)}, file)
+    training = set_up_tiny(Recipe(), weights="none" if lacks is None else str(file))
+    recipe = training.config.recipe
+    assert (recipe.head_start, recipe.freeze_bn, recipe.head_rate) == (head_start, freeze_bn, head_rate)
+    assert training.base_rates[-1] == head_rate
+    assert bool(training.frozen.resting) == (freeze_bn == "on")
+    asked = tomlkit.parse((training.path / "config.toml").read_text(encoding="utf-8"))["recipe"]
+    assert (asked["head_start"], asked["freeze_bn"], asked["head_rate"]) == ("auto", "auto", 0.0)
+
+
+def test_truth_values_of_earlier_runs_are_read() -> None:
+    assert [Recipe.model_validate({"freeze_bn": value}).freeze_bn for value in (True, False)] == ["on", "off"]
 
 
 @pytest.mark.parametrize(
@@ -174,12 +210,12 @@ def test_one_rate_for_all_stages(set_up_tiny: Callable[..., Training], start: Pa
     even = Recipe(stage_decay=1, head_rate=1e-4, backbone_rate=1e-4)
     assert set(set_up_tiny(even, weights=str(start)).base_rates) == {1e-4}
     graded = set_up_tiny(Recipe(stage_decay=0.5), weights=str(start)).base_rates
-    assert sorted(set(graded)) == pytest.approx([1.5e-4, 3e-4, 2e-3])
+    assert sorted(set(graded)) == pytest.approx([1.5e-4, 3e-4, 5e-4])
 
 
 def test_parts_of_a_batch_give_the_same_step(train_tiny: Callable[..., Path], start: Path) -> None:
     """With resting batch norms and without dropout the parts do not see each other anyway."""
-    flags = ("--weights", str(start), "--freeze-bn", "--dropout", "0", "--ema-decay", "0", "--epochs", "1")
+    flags = ("--weights", str(start), "--freeze-bn", "on", "--dropout", "0", "--ema-decay", "0", "--epochs", "1")
     whole, parts = train_tiny(*flags, name="whole"), train_tiny(*flags, "--accumulate", "3", name="parts")
     ours, theirs = weights_of(whole), weights_of(parts)
     for name, value in ours.items():

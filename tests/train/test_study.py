@@ -307,8 +307,8 @@ def test_original_study_starts_both_recipes_from_the_first_published_weights() -
 def test_places_study_has_a_run_on_rendered_pictures_where_there_are_some() -> None:
     plain = STUDIES["places"].runs(Choice((), (), (), {}))
     more = STUDIES["places"].runs(Choice((), (), (), {}, rendered="pictures"))
-    assert set(more) - set(plain) == {"probe head, rendered pictures"}
-    assert more["probe head, rendered pictures"]["extra"] == ["pictures"]
+    assert set(more) - set(plain) == {"rendered pictures"}
+    assert more["rendered pictures"]["extra"] == ["pictures"]
 
 
 def test_study_on_several_sources_says_whether_these_can_be_told_apart(

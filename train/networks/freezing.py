@@ -47,7 +47,7 @@ def freeze(model: nn.Module, architecture: Architecture, recipe: Recipe, loaded:
     if recipe.frozen_statistics:
         modules = dict(model.named_modules())
         resting = [prefix for prefix in front.prefixes if prefix in modules]  # else a lone parameter
-    if recipe.freeze_bn:
+    if recipe.freeze_bn == "on":
         resting += _freeze_batch_norms(model, loaded)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError(

@@ -29,6 +29,11 @@ _WORSE = 2.0  # times the loss of guessing; a probe that fits is below it even w
 _STRENGTH = 0.3  # weight of the squared norm beside the mean loss: a weak probe is worse at home, but better elsewhere
 
 
+def has_linear_head(model: nn.Module, architecture: Architecture) -> bool:
+    """Whether the network's classifier is a single linear layer."""
+    return isinstance(model.get_submodule(architecture.stages[-1].prefixes[0]), nn.Linear)
+
+
 def head_of(model: nn.Module, architecture: Architecture) -> nn.Linear:
     """The last linear layer, the network's classifier; `ConfigError` if it is something else."""
     name = architecture.stages[-1].prefixes[0]
@@ -57,8 +62,8 @@ def head_inputs(head: nn.Linear) -> Iterator[list[Tensor]]:
 
 def probe_head(
     model: nn.Module, architecture: Architecture, frozen: Frozen, samples: PhotoSamples, fabric: Fabric, workers: int
-) -> None:
-    """Set the head of `model` to the probe of these photos, each seen once in eval mode.
+) -> bool:
+    """Set the head of `model` to the probe of these photos, each seen once in eval mode; whether that was done.
 
     Where training would see other activations than that, so that the probe were far worse than guessing (batch norms
     whose statistics are of another size, or of layers that start random), the head stays as it is, which is said.
@@ -76,12 +81,13 @@ def probe_head(
     if loss > _WORSE * guessing:
         say(
             f"note: the head starts small and not as a probe, whose loss would be {loss:.1f} in training (guessing: "
-            f"{guessing:.1f}): the loaded batch norms do not fit these photos; --freeze-bn keeps them as they are"
+            f"{guessing:.1f}): the loaded batch norms do not fit these photos; --freeze-bn on keeps them as they are"
         )
-        return
+        return False
     with torch.no_grad():
         head.weight.copy_(weight)
         head.bias.copy_(bias)
+    return True
 
 
 def fit_probe(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

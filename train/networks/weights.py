@@ -40,6 +40,8 @@ class LoadedWeights:
     left_over: tuple[str, ...]
     """In the file, not in the network, or a head for other classes."""
     head_loaded: bool
+    whole: bool
+    """Whether the network has all of its loaded weights, less perhaps those of the head."""
 
     def summary(self) -> str:
         """One line for the console and the report."""
@@ -73,7 +75,7 @@ def load_weights(
     wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(_UNCOUNTED)}
     _restart_head(model, architecture, head_start)
     if source == "none":
-        return LoadedWeights("none", (), tuple(wanted), (), head_loaded=False)
+        return LoadedWeights("none", (), tuple(wanted), (), head_loaded=False, whole=False)
     given = starting_entries(architecture, source)
     head_fits = all(given[name].shape == wanted[name].shape for name in given if _is_head(name, wanted, architecture))
     usable = {
@@ -84,12 +86,14 @@ def load_weights(
     with torch.no_grad():
         for name, value in usable.items():
             wanted[name].copy_(value)  # casts float16 to float32
+    missing = tuple(name for name in wanted if name not in usable)
     return LoadedWeights(
         source=source if source in DOWNLOADS else name_with_origin(Path(source)),
         loaded=tuple(usable),
-        missing=tuple(name for name in wanted if name not in usable),
+        missing=missing,
         left_over=tuple(name for name in given if name not in usable),
         head_loaded=any(architecture.is_head(name) for name in usable),
+        whole=all(architecture.is_head(name) for name in missing),
     )
 
 

@@ -174,27 +174,23 @@ _BRIGHTNESS_RUNS: Mapping[str, Settings] = {
 }
 
 
-_PROBE: Settings = {"recipe.head_start": "probe", "recipe.head_rate": 5e-4}
+_SMALL_HEAD: Settings = {"recipe.head_start": "small"}
+_LEARNING_NORM: Settings = {"recipe.freeze_bn": "off"}
 _PLACES_RUNS: Mapping[str, Settings] = {
-    "plain": {},
-    "probe head": _PROBE,
-    "probe head, stronger augmentation": {
-        **_PROBE,
-        "augment.min_scale": 0.2,
-        "augment.erase": 0.4,
-        "recipe.cutmix": 1.0,
-    },
-    "probe head, blend": {**_PROBE, "recipe.blend": 0.25},
-    "probe head, pull": {**_PROBE, "recipe.pull": 0.1},
-    "probe head, keep": {**_PROBE, "recipe.keep": 0.5},
-    "probe head, paste": {**_PROBE, "augment.paste": 0.5},
-    "probe head, keep, paste": {**_PROBE, "recipe.keep": 0.5, "augment.paste": 0.5},
-    "probe head, keep, paste, blend": {**_PROBE, "recipe.keep": 0.5, "augment.paste": 0.5, "recipe.blend": 0.3},
+    "default": {},
+    "small head, learning batch norm": {**_SMALL_HEAD, **_LEARNING_NORM},
+    "stronger augmentation": {"augment.min_scale": 0.2, "augment.erase": 0.4, "recipe.cutmix": 1.0},
+    "blend": {"recipe.blend": 0.25},
+    "pull": {"recipe.pull": 0.1},
+    "keep": {"recipe.keep": 0.5},
+    "paste": {"augment.paste": 0.5},
+    "keep, paste": {"recipe.keep": 0.5, "augment.paste": 0.5},
+    "keep, paste, blend": {"recipe.keep": 0.5, "augment.paste": 0.5, "recipe.blend": 0.3},
 }
 
 
 def _places(choice: Choice) -> Mapping[str, Settings]:
-    rendered = {"probe head, rendered pictures": {**_PROBE, "extra": [choice.rendered]}} if choice.rendered else {}
+    rendered = {"rendered pictures": {"extra": [choice.rendered]}} if choice.rendered else {}
     return {**_PLACES_RUNS, **rendered}
 
 
@@ -308,7 +304,8 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
                         "cutmix 1": {"recipe.cutmix": 1.0},
                         "classes as they come": {"recipe.balance": 0.0},
                         "classes evenly": {"recipe.balance": 1.0},
-                        "frozen batch norm": {"recipe.freeze_bn": True},
+                        "learning batch norm": _LEARNING_NORM,
+                        "small head": _SMALL_HEAD,
                         "no clipping": {"recipe.clip_norm": 0.0},
                         "best epoch, stopped early": {"recipe.deliver": "best", "recipe.patience": 2},
                     }
