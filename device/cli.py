@@ -1,5 +1,5 @@
-"""The `smartbin` command: `run` sorts, `classify` judges photos, `bundle` and `engine` keep
-models, `doctor` looks at the machine.
+"""The `smartbin` command: `run` sorts, `classify` judges photos, `events` and `dataset` show what was kept, `bundle`
+and `engine` keep models, `doctor` looks at the machine.
 
 Only what the parser needs is imported here; each command imports its own when called, so that `--help` is instant.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from device.signals import stop_on_signals
 from smartbin import __version__
+from smartbin.arguments import count
 from smartbin.errors import run_cli
 
 _EXIT_CODES = """exit codes:
@@ -36,6 +37,20 @@ exit codes: 0 all photos were read   1 some could not be read (they are reported
 """
 
 
+_EVENTS_EXAMPLES = """examples:
+  smartbin events                                 the newest decisions
+  smartbin events --since 2h --kind all           what happened in the last two hours (also 30m, 7d, 2026-05-01)
+  smartbin events --per-day --since 30d           how many a day and class
+  smartbin events --json --limit 1000 > events.jsonl
+"""
+_DATASET_EXAMPLES = """examples:
+  smartbin dataset list                           what is kept, what waits for a label, how often the bin is right
+  smartbin dataset label 17 glass                 the picture 17 is glass (none: not one of the classes; skip)
+  smartbin dataset export --out mine
+  python train/run.py --data garbage mine         train on the labelled pictures, too
+"""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -50,6 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_classify(commands)
     _add_bundle(commands)
     _add_engine(commands)
+    _add_events(commands)
+    _add_dataset(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what to do about what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
     doctor.add_argument("--engine", action="store_true", help="also build and try the TensorRT engine of the bundle")
@@ -85,6 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from device.engine_command import engine
 
             return engine(options)
+        if options.command == "events":
+            from device.events_command import events
+
+            return events(options)
+        if options.command == "dataset":
+            from device.dataset_command import dataset
+
+            return dataset(options)
         from device.config import load_config
         from device.doctor import doctor
 
@@ -200,6 +225,44 @@ def _add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         actions.add_parser("clear", help="delete all engines and timings"),
     ):
         action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [engine]")
+
+
+def _add_events(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    events = commands.add_parser(
+        "events",
+        help="what the bin decided: the newest events it kept, or counts a day",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EVENTS_EXAMPLES,
+    )
+    events.add_argument("--since", metavar="WHEN", help="only later ones: 30m, 2h, 7d ago, or a date or time")
+    events.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many (default 50)")
+    events.add_argument("--before", type=count, metavar="ID", help="only ones before this number: the next page")
+    events.add_argument("--kind", choices=("decision", "lifecycle", "all"), default="decision", help="which events")
+    events.add_argument("--per-day", action="store_true", help="counts a day and class instead")
+    events.add_argument("--json", action="store_true", help="one JSON object a line")
+    events.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [store]")
+
+
+def _add_dataset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    dataset = commands.add_parser(
+        "dataset",
+        help="pictures that the bin kept: list, label, export them to train on",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_DATASET_EXAMPLES,
+    )
+    actions = dataset.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what is kept and labelled, and how often the bin is right")
+    listing.add_argument("--json", action="store_true", help="one JSON object")
+    label = actions.add_parser("label", help="say what is on a picture")
+    label.add_argument("sample", type=count, metavar="ID", help="the picture's number, from dataset list")
+    label.add_argument("label", metavar="CLASS", help="a class of the model, none (not one of them), or skip")
+    export = actions.add_parser("export", help="write labelled pictures as a folder of class folders")
+    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new or empty folder")
+    export.add_argument(
+        "--none-as", metavar="CLASS", help="class of the pictures labelled none (default: they are left out)"
+    )
+    for action in (listing, label, export):
+        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [store]")
 
 
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:

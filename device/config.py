@@ -11,6 +11,8 @@ from device.bundles import BundleSettings
 from device.capture import ReconnectSettings
 from device.decision import DecisionSettings
 from device.presence import PresenceSettings
+from device.samples.settings import SampleSettings
+from device.store.settings import StoreSettings
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings, load_settings
 from smartbin.engine.options import EngineSettings
@@ -81,6 +83,8 @@ class DeviceConfig(SmartbinSettings):
     runtime: RuntimeSettings = RuntimeSettings()
     engine: EngineSettings = EngineSettings()
     bundles: BundleSettings = BundleSettings()
+    store: StoreSettings = StoreSettings()
+    samples: SampleSettings = SampleSettings()
 
 
 def load_config(file: Path | None, overrides: dict[str, object]) -> DeviceConfig:

@@ -84,7 +84,7 @@ class Daemon:
                 self._process(frame)
             elif self._capture.finished:
                 if (last := self._pipeline.finish()) is not None:
-                    self._tell(last, None)
+                    self._tell(last)
                 return
             else:
                 self._look_for_camera()
@@ -100,12 +100,22 @@ class Daemon:
         self._times_s.append(self._clock.now_s())
         self._tally.frame(self._times_s[-1], frame.truth, own_item=own_item)
         if step.decision is not None:
-            self._tell(step.decision, frame.origin)
+            self._tell(step.decision, frame, step)
         self._sinks.frame(self._view(frame, step))
 
-    def _tell(self, decision: Decision, origin: str | None) -> None:
+    def _tell(self, decision: Decision, frame: Frame | None = None, step: Step | None = None) -> None:
         self._tally.decision(decision)
-        self._sinks.event(Event(self._clock.wall(), "decision", decision=decision, origin=origin))
+        aged = frame if self._live else None
+        event = Event(
+            self._clock.wall(),
+            "decision",
+            decision=decision,
+            origin=frame.origin if frame is not None else None,
+            light=step.observation.light if step is not None else None,
+            age_ms=(self._clock.now_s() - aged.captured_s) * 1000 if aged is not None else None,
+            stage_ms=self._pipeline.timer.newest_ms(),
+        )
+        self._sinks.event(event)
 
     def _look_for_camera(self) -> None:
         """Without frames from a live camera: say so, and give up after the configured time."""

@@ -17,7 +17,11 @@ Lifecycle: TypeAlias = Literal["STARTING", "RUNNING", "CAMERA_LOST", "STOPPING"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, with the time of day: a decision, or a change of the daemon's own state."""
+    """Something that happened, with the time of day: a decision, or a change of the daemon's own state.
+
+    Of a decision: `light` is that of its last frame, `age_ms` how old this was (live cameras), `stage_ms` the newest
+    duration of each stage.
+    """
 
     time: datetime
     kind: Literal["decision", "lifecycle"]
@@ -25,11 +29,17 @@ class Event:
     lifecycle: Lifecycle | None = None
     reason: str | None = None
     origin: str | None = None
+    light: LightState | None = None
+    age_ms: float | None = None
+    stage_ms: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
-    """What is known after one frame, for those who show it."""
+    """What is known after one frame, for those who show it.
+
+    Cameras deliver each frame in an array of its own, so whoever keeps `image` need not copy it; nobody writes into it.
+    """
 
     image: BgrImage
     seq: int
@@ -53,3 +63,5 @@ class Session:
     runtime: str
     classes: tuple[str, ...]
     min_confidence: float
+    model_name: str = ""
+    model_version: str = ""

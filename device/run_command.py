@@ -29,6 +29,7 @@ from device.pipeline import Pipeline
 from device.presence import PresenceDetector
 from device.sinks import JsonLinesSink, PlainSink, Sink, SinkGroup
 from device.sources import PhotoSource, Source, parse_source
+from device.store_sink import open_store
 from device.summary import print_summary
 from device.watchdog import Watchdog
 from smartbin.bundle import Bundle
@@ -61,7 +62,10 @@ def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int
         stack.callback(classifier.close)
         size = classifier.size
         classifier.classify(np.zeros((1, size, size, 3), np.uint8))  # the first run is slow: not on somebody's bottle
-        sinks = SinkGroup(open_sinks(config, Console()), reader_gone=stop.set)
+        kept = open_store(config.store, config.samples, live=source.live)
+        for sink in kept:
+            stack.callback(sink.close)
+        sinks = SinkGroup([*open_sinks(config, Console()), *kept], reader_gone=stop.set)
         daemon = assemble(config, source, bundle, classifier, sinks, clock, stop)
         failure: SmartbinError | None = None
         try:
@@ -134,7 +138,15 @@ def assemble(
         pipeline,
         sinks,
         Watchdog(config.runtime.stall_s, clock),
-        Session(str(source), model, classifier.runtime, manifest.classes, manifest.thresholds.min_confidence),
+        Session(
+            str(source),
+            model,
+            classifier.runtime,
+            manifest.classes,
+            manifest.thresholds.min_confidence,
+            model_name=manifest.name,
+            model_version=manifest.version,
+        ),
         clock=clock,
         stop=stop,
         live=source.live,

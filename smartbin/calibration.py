@@ -136,8 +136,8 @@ def macro_f1(matrix: NDArray[np.integer]) -> float:
     return float((2 * hits[present] / (support + claimed)[present]).mean())
 
 
-def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (JASA 22, 1927), 0 to 1."""
+def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (JASA 22, 1927), 0 to 1; weighted counts need not be whole."""
     if total < 1 or not 0 <= correct <= total:
         raise DataError(
             "no interval of this", found=f"{correct} of {total}", expected="0 <= correct <= total, total > 0"

@@ -7,6 +7,7 @@ SmartbinError                     1
  ├─ CheckpointError               1  a run directory that is incomplete or of another version
  ├─ TrainingError                 1  a training that cannot go on
  ├─ ExportError                   1  an exported file that fails a gate
+ ├─ StoreError                    1  an event store that cannot be read or written
  ├─ ConfigError                   2  configuration or command line
  ├─ BundleError                   3  a model bundle that is refused
  ├─ CameraError                   4  a camera that gave up
@@ -70,6 +71,10 @@ class TrainingError(SmartbinError):
 
 class ExportError(SmartbinError):
     """An exported file that fails a gate; nothing was written."""
+
+
+class StoreError(SmartbinError):
+    """An event store that cannot be read or written: absent, damaged, of a newer version, or not ours to open."""
 
 
 class ConfigError(SmartbinError):

@@ -52,6 +52,10 @@ class StageTimer:
         """Add a sample measured elsewhere."""
         self._samples.setdefault(name, deque(maxlen=self._keep)).append(duration_ms)
 
+    def newest_ms(self) -> tuple[tuple[str, float], ...]:
+        """The newest duration of each stage, in the order in which the stages first ran."""
+        return tuple((name, samples[-1]) for name, samples in self._samples.items())
+
     def summaries(self) -> dict[str, LatencySummary]:
         """A summary a stage, in the order in which the stages first ran."""
         return {name: summarise(list(samples)) for name, samples in self._samples.items()}
