@@ -45,9 +45,9 @@ def parse_since(text: str, now: datetime | None = None) -> int:
     `ConfigError` for anything else. A date or time without a zone is this machine's.
     """
     moment = now if now is not None else datetime.now(timezone.utc)
-    if match := _AGO.fullmatch(text.strip()):
-        return round((moment - timedelta(**{_UNITS[match[2]]: int(match[1])})).timestamp() * 1000)
     try:
+        if match := _AGO.fullmatch(text.strip()):
+            return round((moment - timedelta(**{_UNITS[match[2]]: int(match[1])})).timestamp() * 1000)
         return round(datetime.fromisoformat(text.strip()).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError, OSError) as error:
         raise ConfigError(

@@ -5,6 +5,8 @@ Called from the main loop; all that touches the disk happens in the writer's thr
 
 from __future__ import annotations
 
+import errno
+import logging
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -21,6 +23,9 @@ from device.store.retention import Retention
 from device.store.settings import StoreSettings
 from device.store.writer import StoreWriter
 from smartbin.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+_DISK_TROUBLE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 class StoreSink:
@@ -80,8 +85,9 @@ class StoreSink:
 def open_store(store: StoreSettings, samples: SampleSettings, *, live: bool) -> list[StoreSink]:
     """The sink of a configuration for a source that is `live` or not; none where nothing is to be kept.
 
-    `ConfigError` if the folder cannot be written, another daemon writes it, a newer smartbin has, or pictures are to be
-    kept without events.
+    `ConfigError` if another daemon writes the folder, a newer smartbin has written it, it cannot be written though
+    events were asked for, or pictures are to be kept without events. A disk that is full or read-only is no reason not
+    to start: the writer goes on trying.
     """
     if not store.keeps(live=live):
         if samples.enabled == "on":
@@ -93,16 +99,29 @@ def open_store(store: StoreSettings, samples: SampleSettings, *, live: bool) -> 
             )
         return []
     paths = store.paths
-    lock = paths.lock()
+    lock = _lock(store)
     try:
         check_version(paths)
     except BaseException:
-        lock.close()
+        if lock is not None:
+            lock.close()
         raise
     writer = StoreWriter(paths, Retention(store.limits), capacity=store.queue)
     if samples.enabled == "off":
         return [StoreSink(writer, lock=lock)]
     return [StoreSink(writer, Picker(samples.accepted_share), SampleRing(paths.samples, samples), lock)]
+
+
+def _lock(store: StoreSettings) -> IO[str] | None:
+    folder = store.paths.folder
+    try:
+        return store.paths.lock()
+    except OSError as error:
+        fix = 'name a folder that can be written in [store] folder, or set [store] enabled = "off"'
+        if store.enabled == "on" and error.errno not in _DISK_TROUBLE:
+            raise ConfigError("cannot keep events here", where=folder, found=error.strerror, fix=fix) from error
+        _log.error("events cannot be kept in %s for now (%s): %s", folder, error.strerror, fix)
+        return None
 
 
 def run_record(session: Session, uid: str, now: datetime) -> RunRecord:

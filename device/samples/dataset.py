@@ -33,7 +33,7 @@ def export_dataset(book: SampleBook, out: Path, none_as: str | None = None) -> E
 
     A picture has the same name in every export, and one that no other bin gives. `out` must be new or empty. Pictures
     that were written may make room for new ones in the ring from then on. `DataError` if `out` is in use, there is
-    nothing to write, or a class cannot be a folder; `OSError` of the disk.
+    nothing to write, a class cannot be a folder, or the disk refuses.
     """
     _check_unused(out)
     labelled = book.labelled()
@@ -47,8 +47,16 @@ def export_dataset(book: SampleBook, out: Path, none_as: str | None = None) -> E
         )
     for name in {name for _, name in chosen}:
         _check_folder_name(name)
-    with replace_folder(out) as folder:
-        written = [(sample, name) for sample, name in chosen if _copy(book.path(sample), folder / name)]
+    try:
+        with replace_folder(out) as folder:
+            written = [(sample, name) for sample, name in chosen if _copy(book.path(sample), folder / name)]
+    except OSError as error:
+        raise DataError(
+            "the export could not be written; nothing of it is left",
+            where=out,
+            found=error.strerror or error,
+            fix="make room, or name another place",
+        ) from error
     book.mark_exported([sample for sample, _ in written])
     verdicts = Counter(sample.given.verdict for sample in labelled if sample.given)
     return Exported(

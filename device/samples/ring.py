@@ -7,6 +7,7 @@ interrupts this leaves a file without a row, which is deleted at the next start.
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sqlite3
 import time
@@ -29,6 +30,7 @@ from smartbin.images import BgrImage
 
 _log = logging.getLogger(__name__)
 _DAY_MS = 86_400_000
+_OUR_NAME = re.compile(r"\.?\d{8}T\d{6}-\w+-\d+\.jpg")  # also one that was being written
 _REASONS: tuple[Reason, ...] = ("uncertain", "random")
 
 Outcome: TypeAlias = Literal["kept", "duplicate", "over_quota", "disk_full", "ring_full", "no_event", "failed"]
@@ -89,7 +91,8 @@ class SampleRing:
             if file not in files:
                 self._forget(store, number)
         for name in files - {file for _, file, _ in rows}:
-            (self._folder / name).unlink(missing_ok=True)
+            if _OUR_NAME.match(name):  # whatever else lies there is somebody's
+                (self._folder / name).unlink(missing_ok=True)
         self._hashes = {number: int(text, 16) for number, file, text in rows if file in files}
         self._quotas = {reason: self._quota(store, reason) for reason in _REASONS}
         self._store = store
@@ -134,6 +137,9 @@ class SampleRing:
     def _make_room(self, store: EventStore, needed: int) -> bool:
         """Remove pictures until `needed` bytes fit; False if all that are left are labelled and not exported."""
         limit = self._settings.max_mb * 1e6
+        if needed > limit:
+            self._say_once("ring_full", f"a picture of {needed / 1e6:.1f} MB does not fit: raise [samples] max_mb")
+            return False
         while used_bytes(store.connection) + needed > limit:
             row = store.connection.execute(_MAKES_ROOM).fetchone()
             if row is None:

@@ -45,18 +45,10 @@ class StorePaths:
 
     def lock(self) -> IO[str]:
         """Make the folder and take the right to write in it, until the file that is returned is closed or the process
-        ends; `ConfigError` if another daemon has it or the folder cannot be made.
+        ends; `ConfigError` if another daemon has it, `OSError` if the folder cannot be made or written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / ".lock").open("a")
-        except OSError as error:
-            raise ConfigError(
-                "cannot keep events here",
-                where=self.folder,
-                found=error.strerror,
-                fix='name a folder that can be written in [store] folder, or set [store] enabled = "off"',
-            ) from error
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = (self.folder / ".lock").open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

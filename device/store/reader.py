@@ -139,7 +139,7 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(
-            "the event store cannot be read",
+            "the event store cannot be used",
             where=path,
             found=error,
             fix="check its permissions; a damaged one is put aside by the next smartbin run",

@@ -110,6 +110,30 @@ def test_a_recording_is_decided_and_summed_up():
     assert summary.score is None
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_a_decision_comes_with_its_light_its_age_and_its_times(live):
+    clock = ManualClock()
+    frames = [replace(frame, captured_s=clock.now_s() - 5 + frame.captured_s) for frame in frames_of(VISIT[:22])]
+
+    class OneByOne(ScriptedCamera):
+        """Waits until the last frame was taken, as a live camera never does: so none is lost here."""
+
+        def read(self):
+            while live and daemon._capture._slot._frame is not None:
+                threading.Event().wait(0.001)
+            return super().read()
+
+    daemon, recorder, _, _ = build(lambda: OneByOne(frames), live=live, clock=clock)
+    daemon.run()
+    (event,) = [event for event in recorder.events if event.decision]
+    assert event.light == "ok"
+    assert {"brightness", "presence", "classify"} <= {name for name, _ in event.stage_ms}
+    if live:
+        assert event.age_ms == pytest.approx((clock.now_s() - event.decision.decided_s) * 1000)
+    else:
+        assert event.age_ms is None
+
+
 def test_a_source_that_says_it_shows_another_view_is_learned_anew():
     other = Bin(seed=4)
     second = [other.empty()] * 6 + [other.holding("green")] * 8 + [other.empty()] * 8

@@ -97,7 +97,7 @@ def test_no_store(paths):
 
 def test_a_damaged_store(paths):
     paths.database.write_bytes(b"nonsense " * 1000)
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="cannot be used"):
         EventReader(paths)
 
 
