@@ -14,7 +14,7 @@ from smartbin.images import read_image
 from tests.conftest import REPOSITORY
 from tests.device.samples.staged import bench
 
-KILLS = max(4, int(os.environ.get("KILLS", "10")) // 4)
+KILLS = max(2, int(os.environ.get("KILLS", "10")) // 4)
 
 
 def kill_a_keeper(folder, uid, draw) -> list[str]:
