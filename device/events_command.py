@@ -73,14 +73,14 @@ def read_pages(
 def event_line(stored: StoredEvent) -> str:
     """An event as one line of JSON: all that is known, with class names at the probabilities."""
     record = {key: value for key, value in asdict(stored.event).items() if value not in (None, ())}
-    record["time"] = local_time(stored.event.time_ms).isoformat(timespec="milliseconds")
     del record["time_ms"]
     if stored.event.probabilities:
         record["probabilities"] = dict(zip(stored.run.classes, stored.event.probabilities, strict=False))
     if stored.event.stage_ms:
         record["stage_ms"] = dict(stored.event.stage_ms)
     run = {"uid": stored.run.uid, "source": stored.run.source, "model": stored.run.model, "runtime": stored.run.runtime}
-    return json.dumps({"id": stored.id, **record, "run": run}, ensure_ascii=False)
+    time = local_time(stored.event.time_ms).isoformat(timespec="milliseconds")
+    return json.dumps({"id": stored.id, "time": time, **record, "run": run}, ensure_ascii=False)
 
 
 def local_time(time_ms: int) -> datetime:

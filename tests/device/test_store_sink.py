@@ -61,7 +61,7 @@ def test_a_decision_becomes_a_row():
         label="glass",
         bin="recycling",
         confidence=0.9,
-        margin=pytest.approx(0.84),
+        margin=0.84,
         energy=-4.2,
         probabilities=(0.9, 0.06, 0.04),
         frames=4,

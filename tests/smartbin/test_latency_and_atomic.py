@@ -31,7 +31,9 @@ def test_stage_timer_keeps_the_newest_samples_only() -> None:
     timer = StageTimer(keep=3)
     for value in (100.0, 1.0, 2.0, 3.0):
         timer.add("read", value)
+    timer.add("classify", 7.0)
     assert timer.summaries()["read"].max_ms == 3.0
+    assert timer.newest_ms() == (("read", 3.0), ("classify", 7.0))
 
 
 def test_text_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
