@@ -43,5 +43,5 @@ def test_rows_and_files_agree_after_a_kill(tmp_path):
             assert stage.files() == sorted(rows)
             assert told[-1] in rows, "what was acknowledged last cannot have made room yet"
             assert all(read_image(stage.paths.samples / file).size for file in rows)
-    assert acknowledged > KILLS
+    assert acknowledged >= KILLS
     print(f"\n{KILLS} kills: {acknowledged} pictures acknowledged, {len(rows)} in the ring, all whole and with a row")
