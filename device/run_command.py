@@ -27,6 +27,7 @@ from device.live_view import LiveSink
 from device.opening import open_camera
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector
+from device.service_notifier import ServiceNotifier
 from device.sinks import JsonLinesSink, PlainSink, Sink, SinkGroup
 from device.sources import PhotoSource, Source, parse_source
 from device.store_sink import open_store
@@ -65,8 +66,11 @@ def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int
         kept = open_store(config.store, config.samples, live=source.live)
         for sink in kept:
             stack.callback(sink.close)
-        sinks = SinkGroup([*open_sinks(config, Console()), *kept], reader_gone=stop.set)
-        daemon = assemble(config, source, bundle, classifier, sinks, clock, stop)
+        notifier = ServiceNotifier.of_environment(clock)
+        told = [notifier] if notifier is not None else []
+        sinks = SinkGroup([*open_sinks(config, Console()), *kept, *told], reader_gone=stop.set)
+        on_progress = notifier.alive if notifier is not None else None
+        daemon = assemble(config, source, bundle, classifier, sinks, clock, stop, on_progress=on_progress)
         failure: SmartbinError | None = None
         try:
             daemon.run()
@@ -107,10 +111,12 @@ def assemble(
     clock: Clock,
     stop: threading.Event,
     opener: Callable[[], Camera] | None = None,
+    on_progress: Callable[[], None] | None = None,
 ) -> Daemon:
     """The daemon for a source, a model and sinks; nothing is started yet.
 
-    `opener` opens another camera in the source's place: benchmarks stage one.
+    `opener` opens another camera in the source's place: benchmarks stage one. `on_progress` is called whenever the main
+    loop has made progress.
     """
     manifest = bundle.manifest
     spec = manifest.preprocess
@@ -137,7 +143,7 @@ def assemble(
         capture,
         pipeline,
         sinks,
-        Watchdog(config.runtime.stall_s, clock),
+        Watchdog(config.runtime.stall_s, clock, on_feed=on_progress),
         Session(
             str(source),
             model,

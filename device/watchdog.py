@@ -20,10 +20,19 @@ def exit_stalled(error: StalledError) -> None:
 
 
 class Watchdog:
-    """A thread that wants to be fed; without food for `stall_s` it calls `on_stall`, once."""
+    """A thread that wants to be fed; without food for `stall_s` it calls `on_stall`, once.
 
-    def __init__(self, stall_s: float, clock: Clock, on_stall: Callable[[StalledError], None] = exit_stalled) -> None:
-        self._stall_s, self._clock, self._on_stall = stall_s, clock, on_stall
+    `on_feed` is called in the main loop, each time that it made progress.
+    """
+
+    def __init__(
+        self,
+        stall_s: float,
+        clock: Clock,
+        on_stall: Callable[[StalledError], None] = exit_stalled,
+        on_feed: Callable[[], None] | None = None,
+    ) -> None:
+        self._stall_s, self._clock, self._on_stall, self._on_feed = stall_s, clock, on_stall, on_feed
         self._fed_s, self._done = clock.now_s(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -35,6 +44,8 @@ class Watchdog:
     def feed(self) -> None:
         """The main loop made progress."""
         self._fed_s = self._clock.now_s()
+        if self._on_feed is not None:
+            self._on_feed()
 
     def close(self) -> None:
         """Stop watching."""
