@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from device.bundles import BundleSettings
 from device.capture import ReconnectSettings
 from device.decision import DecisionSettings
+from device.identity import DeviceSettings
 from device.presence import PresenceSettings
 from device.samples.settings import SampleSettings
+from device.sinks.actuator_settings import GpioSettings
+from device.sinks.settings import MqttSettings, SerialSettings, SoundSettings, WebhookSettings
 from device.store.settings import StoreSettings
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings, load_settings
@@ -49,6 +52,11 @@ class SinkSettings(_Section):
     terminal: Literal["auto", "live", "plain", "off"] = Field(
         default="auto", description="live view, a line a decision, or nothing; auto: live on a terminal, else plain"
     )
+    mqtt: MqttSettings = MqttSettings()
+    gpio: GpioSettings = GpioSettings()
+    serial: SerialSettings = SerialSettings()
+    sound: SoundSettings = SoundSettings()
+    webhook: WebhookSettings = WebhookSettings()
 
 
 class RuntimeSettings(_Section):
@@ -75,6 +83,7 @@ class RuntimeSettings(_Section):
 class DeviceConfig(SmartbinSettings):
     """The whole configuration of `smartbin run`."""
 
+    device: DeviceSettings = DeviceSettings()
     source: SourceSettings = SourceSettings()
     brightness: BrightnessSettings | None = Field(default=None, description="default: what the bundle was trained with")
     presence: PresenceSettings = PresenceSettings()

@@ -73,7 +73,7 @@ class Daemon:
         """What has been done so far."""
         seconds = self._clock.now_s() - self._begun_s
         return self._tally.summary(
-            seconds, self._capture.counts, self._pipeline.timer.summaries(), self._sinks.failures
+            seconds, self._capture.counts, self._pipeline.timer.summaries(), self._sinks.failures, self._sinks.counts()
         )
 
     def _loop(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -15,10 +16,16 @@ from smartbin.prediction import Prediction
 Lifecycle: TypeAlias = Literal["STARTING", "RUNNING", "CAMERA_LOST", "STOPPING"]
 
 
+def new_event_id() -> str:
+    """32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, with the time of day: a decision, or a change of the daemon's own state.
 
+    `id` is its own all over the world: who is told twice (a broker, a web server) knows it again.
     Of a decision: `light` is that of its last frame, `age_ms` how old this was (live cameras), `stage_ms` the newest
     duration of each stage.
     """
@@ -32,6 +39,7 @@ class Event:
     light: LightState | None = None
     age_ms: float | None = None
     stage_ms: tuple[tuple[str, float], ...] = ()
+    id: str = field(default_factory=new_event_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,19 +23,19 @@ from device.daemon import Daemon
 from device.decision import Mode, make_verdicts
 from device.events import Session
 from device.frame_judges import make_judge
-from device.live_view import LiveSink
 from device.opening import open_camera
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector
 from device.service_notifier import ServiceNotifier
-from device.sinks import JsonLinesSink, PlainSink, Sink, SinkGroup
+from device.sinks import SinkGroup
+from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
 from device.sources import PhotoSource, Source, parse_source
 from device.store_sink import open_store
 from device.summary import print_summary
-from device.watchdog import Watchdog
+from device.watchdog import Watchdog, exit_stalled
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
-from smartbin.errors import SmartbinError, drop_stdout
+from smartbin.errors import SmartbinError, StalledError, drop_stdout
 from smartbin.latency import StageTimer
 from smartbin.runtime import open_classifier
 
@@ -68,7 +68,7 @@ def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int
             stack.callback(sink.close)
         notifier = ServiceNotifier.of_environment(clock)
         told = [notifier] if notifier is not None else []
-        sinks = SinkGroup([*open_sinks(config, Console()), *kept, *told], reader_gone=stop.set)
+        sinks = SinkGroup([*open_sinks(config, Console(), clock), *kept, *told], reader_gone=stop.set)
         on_progress = notifier.alive if notifier is not None else None
         daemon = assemble(config, source, bundle, classifier, sinks, clock, stop, on_progress=on_progress)
         failure: SmartbinError | None = None
@@ -139,11 +139,16 @@ def assemble(
         stop=stop,
     )
     model = f"{manifest.name} {manifest.version} ({manifest.precision})"
+
+    def on_stall(error: StalledError) -> None:
+        sinks.close_threads()
+        exit_stalled(error)
+
     return Daemon(
         capture,
         pipeline,
         sinks,
-        Watchdog(config.runtime.stall_s, clock, on_feed=on_progress),
+        Watchdog(config.runtime.stall_s, clock, on_stall, on_feed=on_progress),
         Session(
             str(source),
             model,
@@ -166,21 +171,6 @@ def resolve_mode(config: DeviceConfig, source: Source) -> Mode:
     if config.decision.mode != "auto":
         return config.decision.mode
     return "every_frame" if isinstance(source, PhotoSource) else "item"
-
-
-def open_sinks(config: DeviceConfig, console: Console) -> list[Sink]:
-    """The sinks of the configuration. JSON on stdout has stdout for itself."""
-    sinks: list[Sink] = []
-    target, view = config.sinks.json_lines, config.sinks.terminal
-    if target:
-        sinks.append(JsonLinesSink.open(target))
-    if target == "-" or view == "off":
-        return sinks
-    if view == "live" or (view == "auto" and console.is_terminal):
-        sinks.append(LiveSink(console))
-    else:
-        sinks.append(PlainSink())
-    return sinks
 
 
 def _print_summary(daemon: Daemon, *, to_stderr: bool) -> None:

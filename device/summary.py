@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from device.capture import CaptureCounts
 from device.decision import Decision
+from device.sinks.health import SinkCounts
 from smartbin.latency import LatencySummary
 
 
@@ -42,6 +44,7 @@ class RunSummary:
     by_kind: tuple[tuple[str, int], ...]
     stages: tuple[tuple[str, LatencySummary], ...]
     sink_failures: int
+    sinks: tuple[tuple[str, SinkCounts], ...]
     score: Score | None
 
 
@@ -81,7 +84,12 @@ class Tally:
             self._wrong += 1
 
     def summary(
-        self, seconds: float, counts: CaptureCounts, stages: dict[str, LatencySummary], sink_failures: int
+        self,
+        seconds: float,
+        counts: CaptureCounts,
+        stages: dict[str, LatencySummary],
+        sink_failures: int,
+        sinks: Sequence[tuple[str, SinkCounts]] = (),
     ) -> RunSummary:
         """Everything counted so far."""
         took_s = self._last_s - self._first_s
@@ -96,6 +104,7 @@ class Tally:
             by_kind=tuple(sorted(self._kinds.items())),
             stages=tuple(stages.items()),
             sink_failures=sink_failures,
+            sinks=tuple(sinks),
             score=Score(self._shown, self._right, self._wrong, self._undecided, self._nothing) if knows_truth else None,
         )
 
@@ -129,6 +138,9 @@ def _facts(summary: RunSummary) -> Table:
             table.add_row("", f"{score.nothing_there} decisions with no item of known class there")
     if summary.sink_failures:
         table.add_row("sinks", f"{summary.sink_failures} failures")
+    for name, sink in summary.sinks:
+        error = f": {sink.last_error}" if sink.failing else ""
+        table.add_row(name, f"{sink.sent} sent, {sink.dropped} dropped, {sink.failures} failures{error}")
     return table
 
 

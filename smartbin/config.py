@@ -10,6 +10,7 @@ has two underscores or begins like a section. All that begins with `SMARTBIN_TRA
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -95,7 +96,7 @@ def _config_error(
         return ConfigError(
             "unknown configuration key" + more,
             where=f"{origins[0]}, key {path}",
-            found=repr(problem["input"]),
+            found=_shown(path, problem["input"]),
             expected=f"one of: {', '.join(_known_keys(model, key[:-1]))}",
             fix=f"a key of a section is written {inside}" if origins[0] == _ENVIRONMENT and len(key) == 1 else None,
         )
@@ -107,9 +108,14 @@ def _config_error(
     return ConfigError(
         "wrong configuration value" + more,
         where=f"{origins[0]}, key {path}",
-        found=repr(problem["input"]),
+        found=_shown(path, problem["input"]),
         expected=message,
     )
+
+
+def _shown(path: str, value: object) -> str:
+    """A wrong value for a message, unless its key says that it is secret: messages end up in logs."""
+    return "(not shown)" if re.search("pass|pasw|secret|token", path, re.IGNORECASE) else repr(value)
 
 
 def dotted(values: Mapping[str, object]) -> dict[str, object]:
@@ -146,7 +152,9 @@ def _merge(base: dict[str, object], over: Mapping[str, object]) -> dict[str, obj
 
 def _has(values: object, key: list[str]) -> bool:
     for part in key:
-        if not isinstance(values, Mapping) or part not in values:
+        if not isinstance(values, Mapping):
+            return True  # what is wrong is a part of this value, such as one of a list
+        if part not in values:
             return False
         values = values[part]
     return bool(key)

@@ -43,7 +43,7 @@ def decision(kind="accepted", **changes) -> Decision:
 
 
 def happened(**changes) -> Event:
-    return Event(NOW, "decision", decision=decision(**changes))
+    return Event(NOW, "decision", decision=decision(**changes), id="ab12")
 
 
 def view(state="JUDGING", *, light="ok", prediction=GUESS, learning=False) -> FrameView:
@@ -61,6 +61,7 @@ class TestJson:
         (line,) = stream.getvalue().splitlines()
         assert json.loads(line) == {
             "event": "decision",
+            "id": "ab12",
             "time": "2026-01-02T03:04:05.678+00:00",
             "decision": "accepted",
             "item": 7,
@@ -81,9 +82,11 @@ class TestJson:
         assert record["probabilities"] == {}
 
     def test_lifecycle(self):
-        record = json.loads(event_json(Event(NOW, "lifecycle", lifecycle="CAMERA_LOST", reason="unplugged"), CLASSES))
+        event = Event(NOW, "lifecycle", lifecycle="CAMERA_LOST", reason="unplugged", id="ab12")
+        record = json.loads(event_json(event, CLASSES))
         assert record == {
             "event": "lifecycle",
+            "id": "ab12",
             "time": "2026-01-02T03:04:05.678+00:00",
             "state": "CAMERA_LOST",
             "reason": "unplugged",

@@ -1,0 +1,217 @@
+"""The bin on an MQTT broker: availability, retained state, events, and Home Assistant's discovery.
+
+Events go through an outbox on disk and leave it when the broker has acknowledged them: in order, at least once, each
+with an id by which a receiver knows a second copy. The state is the newest only and is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from pathlib import Path
+
+from device.clock import Clock
+from device.events import Session
+from device.sinks.backoff import Backoff
+from device.sinks.bin_state import BinState
+from device.sinks.health import SinkCounts
+from device.sinks.home_assistant import discovery_record, discovery_topic
+from device.sinks.json_lines import event_record
+from device.sinks.library import need_library
+from device.sinks.mqtt_connection import Ack, Broker, MqttConnection
+from device.sinks.outbox import Outbox
+from device.sinks.secret import read_secret
+from device.sinks.settings import MqttSettings
+from device.sinks.thread_sink import ThreadSink
+from device.sinks.topics import OFFLINE, ONLINE, Topics
+from smartbin import __version__
+from smartbin.errors import ConfigError
+
+_QUEUE = 1000  # events on their way to the disk
+_STEADY_S = 5.0  # a connection that lasts for so long is worth opening again at once
+_QUARREL = 3  # so many in a row that did not: brokers end a client's connection when another of its name comes
+_BLOCK_S = 2.0  # goodbye to a broker that hangs
+_OPEN_S = 10.0  # for the whole of connecting; the broker may accept and then say nothing
+
+
+class MqttSink(ThreadSink):
+    """Owns the connection and the outbox; both are used by its thread only."""
+
+    def __init__(self, settings: MqttSettings, name: str, clock: Clock) -> None:
+        need_library("paho.mqtt.client", "mqtt", "[sinks.mqtt]")
+        super().__init__("mqtt", queue_limit=_QUEUE, flush_s=settings.flush_s, block_s=_BLOCK_S, clock=clock)
+        self._settings, self._name = settings, name
+        self._topics = Topics(settings.topic_prefix, name)
+        self._broker = make_broker(settings, name)
+        self._backoff = Backoff(settings.first_s, settings.cap_s)
+        self._not_before_s = 0.0
+        self._connection: MqttConnection | None = None
+        self._opened_s, self._short_lives = 0.0, 0
+        self._outbox: Outbox | None = None
+        self._newest_sent = 0  # number of the newest letter that this connection has sent
+        self._unanswered: dict[int, int] = {}  # paho's message number -> letter, 0 for what is not in the outbox
+        self._state_is_old = True
+        self._greeted = False
+
+    @property
+    def counts(self) -> SinkCounts:
+        """What became of the events so far; those in the outbox wait."""
+        outbox = self._outbox
+        waiting, dropped = (len(outbox), outbox.dropped) if outbox is not None else (0, 0)
+        return self._health.counts(len(self._queue) + waiting, self._queue.overflowed + dropped)
+
+    def _work(self, session: Session) -> None:
+        state = BinState(self._name, session, __version__)
+        outbox = Outbox(buffer_path(self._settings, self._name), self._settings.buffer_events)
+        self._outbox = outbox
+        try:
+            while True:
+                self._store(outbox, state, session)
+                self._connect()
+                self._follow(outbox)
+                self._send(outbox, state, session)
+                if self._is_over(outbox):
+                    break
+                self._queue.wait(self._wait_s())
+        finally:
+            self._say_goodbye()
+            outbox.close()
+
+    def _store(self, outbox: Outbox, state: BinState, session: Session) -> None:
+        for queued in self._queue.take_all():
+            state.update(queued.event)
+            self._state_is_old = True
+            record = {"device": self._name, **event_record(queued.event, session.classes)}
+            outbox.append(json.dumps(record, ensure_ascii=False).encode())
+
+    def _connect(self) -> None:
+        now_s = self._clock.now_s()
+        if self._connection is None and now_s >= self._not_before_s and not self._stopping.is_set():
+            self._newest_sent, self._unanswered = 0, {}
+            self._state_is_old, self._greeted, self._opened_s = True, False, now_s
+            self._connection = MqttConnection(self._broker, self._topics.availability, self._queue.wake)
+
+    def _follow(self, outbox: Outbox) -> None:
+        """See what has become of the connection and of what was sent over it."""
+        connection = self._connection
+        if connection is None:
+            return
+        lost = connection.lost  # looked at before the answers: none comes after it
+        for ack in connection.take_acks():
+            self._answered(outbox, ack)
+        if not lost and not connection.ready and self._clock.now_s() - self._opened_s >= _OPEN_S:
+            lost = f"{self._broker!r} does not answer"
+        if lost:
+            self._drop_connection(lost)
+
+    def _answered(self, outbox: Outbox, ack: Ack) -> None:
+        letter = self._unanswered.pop(ack.message, None)
+        if letter is None:
+            return
+        if ack.refusal and not ack.forever:
+            self._drop_connection(f"{self._broker!r} refuses a message: {ack.refusal}")
+            return
+        if letter:
+            outbox.remove([letter])
+        if ack.refusal:
+            self._health.failed(f"{self._broker!r} will never take a message: {ack.refusal}")
+            self._health.dropped += 1
+        elif letter or not outbox:
+            self._health.sent += bool(letter)
+            self._health.worked()
+
+    def _send(self, outbox: Outbox, state: BinState, session: Session) -> None:
+        connection = self._connection
+        if connection is None or not connection.ready:
+            return
+        if not self._greeted:
+            self._greeted = True
+            if self._settings.discovery:
+                record = discovery_record(self._name, self._topics, session, __version__)
+                self._publish(connection, discovery_topic(self._settings.discovery_prefix, self._name), record)
+            self._unanswered[connection.publish(self._topics.availability, ONLINE.encode(), retain=True)] = 0
+        if self._state_is_old and 0 not in self._unanswered.values():
+            self._state_is_old = False
+            self._publish(connection, self._topics.state, state.record())
+        room = connection.window - len(self._unanswered)
+        for letter in outbox.after(self._newest_sent, room) if room > 0 else ():
+            self._unanswered[connection.publish(self._topics.event, letter.payload)] = letter.number
+            self._newest_sent = letter.number
+
+    def _publish(self, connection: MqttConnection, topic: str, record: dict[str, object]) -> None:
+        payload = json.dumps(record, ensure_ascii=False).encode()
+        self._unanswered[connection.publish(topic, payload, retain=True)] = 0
+
+    def _drop_connection(self, reason: str) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        now_s = self._clock.now_s()
+        if now_s - self._opened_s >= _STEADY_S:
+            self._backoff.reset()
+        self._short_lives = self._short_lives + 1 if connection.ready and now_s - self._opened_s < _STEADY_S else 0
+        hint = ": perhaps another client has this bin's name" if self._short_lives >= _QUARREL else ""
+        self._health.failed(reason + hint)
+        self._not_before_s = now_s + self._backoff.next_s()
+        connection.close()
+
+    def _is_over(self, outbox: Outbox) -> bool:
+        if not self._stopping.is_set() or len(self._queue):
+            return False
+        if self._connection is None or self._clock.now_s() >= self._flush_until_s:
+            return True  # what is in the outbox is sent after the next start
+        return not outbox and not self._unanswered and not self._state_is_old
+
+    def _wait_s(self) -> float | None:
+        now_s = self._clock.now_s()
+        times_s = [self._flush_until_s]
+        if self._connection is None:
+            times_s.append(self._not_before_s)
+        elif not self._connection.ready:
+            times_s.append(self._opened_s + _OPEN_S)
+        wait_s = max(0.0, min(times_s) - now_s)
+        return wait_s if wait_s != float("inf") else None
+
+    def _say_goodbye(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if connection.ready and not connection.lost:
+            connection.publish(self._topics.availability, OFFLINE.encode(), retain=True)
+        connection.close()
+
+
+def make_broker(settings: MqttSettings, name: str) -> Broker:
+    """Where to connect; `ConfigError` for files of the configuration that cannot be used."""
+    context = None
+    if settings.tls:
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if settings.client_cert is not None:
+                context.load_cert_chain(settings.client_cert, settings.client_key)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(
+                "cannot use the certificates",
+                where="[sinks.mqtt] ca_file, client_cert, client_key",
+                found=error,
+                expected="PEM files that this user may read",
+            ) from error
+    return Broker(
+        host=settings.host,
+        port=settings.resolved_port,
+        client_id=f"smartbin-{name}",
+        keepalive_s=settings.keepalive_s,
+        user=settings.user,
+        password=read_secret(settings.password, settings.password_file, "[sinks.mqtt] password_file"),
+        tls=context,
+    )
+
+
+def buffer_path(settings: MqttSettings, name: str) -> Path:
+    """The configured file, else `$XDG_DATA_HOME/smartbin/mqtt-NAME.db`, else below `~/.local/share`."""
+    if settings.buffer_file is not None:
+        return settings.buffer_file
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "smartbin" / f"mqtt-{name}.db"
