@@ -76,7 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="bundle for --engine, exported for TensorRT (default: the installed one)",
     )
-    doctor.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, for --engine")
+    doctor.add_argument(
+        "--config", type=Path, metavar="FILE", help="the daemon's TOML file: also look for what its sinks need"
+    )
     return parser
 
 
@@ -113,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from device.config import load_config
         from device.doctor import doctor
 
-        config = load_config(options.config, {"runtime.bundle": options.bundle}) if options.engine else None
-        return doctor(as_json=options.json, engine=config)
+        config = load_config(options.config, {"runtime.bundle": options.bundle})
+        return doctor(as_json=options.json, config=config, engine=config if options.engine else None)
 
     return run_cli(command)
 

@@ -19,6 +19,7 @@ from device.engine_check import try_engine
 from device.engine_command import BuildProgress
 from device.jetson import board_model, is_jetson, jetpack_version, l4t_release, power_mode
 from device.machine import Machine, ThisMachine
+from device.sink_check import look_at_sinks
 from smartbin.bundle import builtin_bundle_path, read_bundle
 from smartbin.errors import SmartbinError
 from smartbin.prediction import predictions
@@ -38,12 +39,22 @@ class Check:
     fix: str = ""
 
 
-def doctor(*, as_json: bool, machine: Machine | None = None, engine: DeviceConfig | None = None) -> int:
+def doctor(
+    *,
+    as_json: bool,
+    machine: Machine | None = None,
+    config: DeviceConfig | None = None,
+    engine: DeviceConfig | None = None,
+) -> int:
     """Print the report; 0 unless something that is needed is broken, then 1.
 
-    `engine`: also build and try the TensorRT engine of this configuration's bundle.
+    `config`: also look for what its sinks need. `engine`: also build and try the TensorRT engine of its bundle.
     """
-    checks = examine(machine if machine is not None else ThisMachine())
+    machine = machine if machine is not None else ThisMachine()
+    checks = examine(machine)
+    if config is not None:
+        for name, well, found, fix in look_at_sinks(config.sinks, machine):
+            checks.append(Check(name, "ok" if well else "fail", found, fix))
     if engine is not None:
         checks.append(check_engine(engine))
     if as_json:

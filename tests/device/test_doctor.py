@@ -5,6 +5,7 @@ import json
 import pytest
 
 from device import doctor as doctor_module
+from device.config import load_config
 from device.doctor import Check, check_bundle, doctor, examine
 from device.machine import ThisMachine
 from tests.device.staged_machine import PIP_BUILD, StagedMachine, jetson
@@ -80,6 +81,43 @@ def test_exit_codes_and_table(capsys):
     assert "1 to look at" in capsys.readouterr().out
     assert doctor(as_json=False, machine=StagedMachine(providers=[])) == 1
     assert "1 broken" in capsys.readouterr().out
+
+
+class TestSinks:
+    CONFIG = (
+        "[sinks.mqtt]\nenabled = true\n[sinks.serial]\nenabled = true\n"
+        "[sinks.gpio]\nenabled = true\n[sinks.gpio.bins.a]\nchannel = 1\n"
+    )
+
+    def look(self, tmp_path, capsys, machine, toml=CONFIG):
+        (tmp_path / "bin.toml").write_text(toml)
+        code = doctor(as_json=True, machine=machine, config=load_config(tmp_path / "bin.toml", {}))
+        records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        return code, [record for record in records if record["name"].startswith("sink ")]
+
+    def test_what_is_missing_is_named(self, tmp_path, capsys):
+        code, checks = self.look(tmp_path, capsys, StagedMachine(allowed=False))
+        assert code == 1
+        assert {check["level"] for check in checks} == {"fail"}
+        fixes = " ".join(check["fix"] for check in checks)
+        for extra in ("mqtt", "gpio", "servo-board", "serial"):
+            assert f"smartbin[{extra}]" in fixes
+        assert "dialout" in fixes
+
+    def test_what_is_there_is_well(self, tmp_path, capsys):
+        more = dict.fromkeys(("paho.mqtt", "gpiozero", "adafruit_pca9685", "adafruit_motor", "serial"), "2.1")
+        code, checks = self.look(tmp_path, capsys, StagedMachine(modules={**StagedMachine().modules, **more}))
+        assert code == 0
+        assert {check["level"] for check in checks} == {"ok"}
+        assert "paho.mqtt 2.1" in [check["found"] for check in checks]
+
+    def test_a_jetson_s_library(self, tmp_path, capsys):
+        toml = "[sinks.gpio]\nenabled = true\nboard = 'jetson'\n[sinks.gpio.bins.a]\nservo = 33\n"
+        _, (check,) = self.look(tmp_path, capsys, StagedMachine(), toml)
+        assert "smartbin[jetson]" in check["fix"]
+
+    def test_sinks_that_are_off_are_not_mentioned(self, tmp_path, capsys):
+        assert self.look(tmp_path, capsys, StagedMachine(), "") == (0, [])
 
 
 def test_json(capsys):

@@ -1,0 +1,34 @@
+"""The part of `smartbin doctor` that looks at the sinks of a configuration: whether what they need is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from device.config import SinkSettings
+from device.machine import Machine
+
+
+def needed_libraries(settings: SinkSettings) -> Iterator[tuple[str, str, str]]:
+    """Sink, Python module and the extra that installs it, for every sink that is switched on."""
+    if settings.mqtt.enabled:
+        yield "mqtt", "paho.mqtt", "mqtt"
+    if settings.gpio.enabled:
+        yield ("gpio", "Jetson.GPIO", "jetson") if settings.gpio.board == "jetson" else ("gpio", "gpiozero", "gpio")
+        if any(flap.channel is not None for flap in settings.gpio.bins.values()):
+            yield "gpio", "adafruit_pca9685", "servo-board"
+            yield "gpio", "adafruit_motor", "servo-board"
+    if settings.serial.enabled:
+        yield "serial", "serial", "serial"
+
+
+def look_at_sinks(settings: SinkSettings, machine: Machine) -> Iterator[tuple[str, bool, str, str]]:
+    """What to report: name, whether it is well, what was found, what to do."""
+    for sink, module, extra in needed_libraries(settings):
+        version = machine.version_of(module)
+        found = f"{module} {version}" if version is not None else f"{module} is absent"
+        fix = "" if version is not None else f"pip install 'smartbin[{extra}]'"
+        yield f"sink {sink}", version is not None, found.removesuffix(" unknown"), fix
+    if settings.serial.enabled:
+        port = settings.serial.port
+        if "://" not in port and not machine.may_use(port):
+            yield "sink serial", False, f"{port} is not there or not ours", "plug it in; sudo usermod -aG dialout $USER"
