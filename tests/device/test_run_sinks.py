@@ -1,4 +1,4 @@
-"""`smartbin run` with every sink at once: all are told the same; and where all of them fail, the bin decides as before."""
+"""`smartbin run` with every sink at once: all are told the same, and where all of them fail, the bin decides."""
 
 from __future__ import annotations
 
