@@ -67,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_engine(commands)
     _add_events(commands)
     _add_dataset(commands)
+    _add_flap(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what to do about what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
     doctor.add_argument("--engine", action="store_true", help="also build and try the TensorRT engine of the bundle")
@@ -112,6 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from device.dataset_command import dataset
 
             return dataset(options)
+        if options.command == "flap":
+            from device.flap_command import flap
+
+            return flap(options)
         from device.config import load_config
         from device.doctor import doctor
 
@@ -265,6 +270,19 @@ def _add_dataset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     for action in (listing, label, export):
         action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [store]")
+
+
+def _add_flap(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    flap = commands.add_parser("flap", help="move a flap without a camera, to try its wiring; or all to rest")
+    actions = flap.add_subparsers(dest="action", metavar="ACTION", required=True)
+    opens = actions.add_parser("open", help="open the flap of a bin, and close it again")
+    opens.add_argument("bin", metavar="BIN", help="its name in the configuration")
+    for action in (
+        opens,
+        actions.add_parser("unsure", help="what the bin does where it does not know"),
+        actions.add_parser("rest", help="everything to rest, such as after a crash"),
+    ):
+        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [sinks]")
 
 
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:

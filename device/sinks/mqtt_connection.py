@@ -131,7 +131,8 @@ class MqttConnection:
         properties: Properties | None,
     ) -> None:
         self._gone.set()
-        self._lose(f"the connection to {self._broker!r} is lost ({reason})")
+        said = f": {reason}" if flags.is_disconnect_packet_from_server else ""
+        self._lose(f"the connection to {self._broker!r} is lost{said}")
 
     def _published(
         self, client: Client, userdata: object, message: int, reason: ReasonCode, properties: Properties | None

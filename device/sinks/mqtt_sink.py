@@ -44,6 +44,7 @@ class MqttSink(ThreadSink):
         self._settings, self._name = settings, name
         self._topics = Topics(settings.topic_prefix, name)
         self._broker = make_broker(settings, name)
+        self._path = buffer_path(settings, name)
         self._backoff = Backoff(settings.first_s, settings.cap_s)
         self._not_before_s = 0.0
         self._connection: MqttConnection | None = None
@@ -63,7 +64,7 @@ class MqttSink(ThreadSink):
 
     def _work(self, session: Session) -> None:
         state = BinState(self._name, session, __version__)
-        outbox = Outbox(buffer_path(self._settings, self._name), self._settings.buffer_events)
+        outbox = Outbox(self._path, self._settings.buffer_events)
         self._outbox = outbox
         try:
             while True:
@@ -79,11 +80,14 @@ class MqttSink(ThreadSink):
             outbox.close()
 
     def _store(self, outbox: Outbox, state: BinState, session: Session) -> None:
+        payloads = []
         for queued in self._queue.take_all():
             state.update(queued.event)
-            self._state_is_old = True
             record = {"device": self._name, **event_record(queued.event, session.classes)}
-            outbox.append(json.dumps(record, ensure_ascii=False).encode())
+            payloads.append(json.dumps(record, ensure_ascii=False).encode())
+        if payloads:
+            self._state_is_old = True
+            outbox.append(*payloads)
 
     def _connect(self) -> None:
         now_s = self._clock.now_s()
@@ -98,23 +102,20 @@ class MqttSink(ThreadSink):
         if connection is None:
             return
         lost = connection.lost  # looked at before the answers: none comes after it
-        for ack in connection.take_acks():
-            self._answered(outbox, ack)
+        acks = [(self._unanswered.pop(ack.message, None), ack) for ack in connection.take_acks()]
+        outbox.remove(letter for letter, ack in acks if letter and (ack.forever or not ack.refusal))
+        for letter, ack in acks:
+            if letter is not None:
+                self._answered(outbox, letter, ack)
         if not lost and not connection.ready and self._clock.now_s() - self._opened_s >= _OPEN_S:
             lost = f"{self._broker!r} does not answer"
         if lost:
             self._drop_connection(lost)
 
-    def _answered(self, outbox: Outbox, ack: Ack) -> None:
-        letter = self._unanswered.pop(ack.message, None)
-        if letter is None:
-            return
+    def _answered(self, outbox: Outbox, letter: int, ack: Ack) -> None:
         if ack.refusal and not ack.forever:
             self._drop_connection(f"{self._broker!r} refuses a message: {ack.refusal}")
-            return
-        if letter:
-            outbox.remove([letter])
-        if ack.refusal:
+        elif ack.refusal:
             self._health.failed(f"{self._broker!r} will never take a message: {ack.refusal}")
             self._health.dropped += 1
         elif letter or not outbox:
@@ -214,4 +215,9 @@ def buffer_path(settings: MqttSettings, name: str) -> Path:
     if settings.buffer_file is not None:
         return settings.buffer_file
     base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "smartbin" / f"mqtt-{name}.db"
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "share") / "smartbin" / f"mqtt-{name}.db"
+    except RuntimeError as error:  # a service without a home
+        raise ConfigError(
+            "no place for the broker's events", where="[sinks.mqtt]", found=error, fix="set buffer_file"
+        ) from error

@@ -20,10 +20,11 @@ from device.sinks.webhook_sink import open_webhook
 def open_sinks(config: DeviceConfig, console: Console, clock: Clock | None = None) -> list[Sink]:
     """Flaps first: they are told first. `ConfigError` for what is missing; nothing is connected to before the start."""
     clock = clock if clock is not None else SystemClock()
-    return [*_acting(config, clock), *_telling(config, clock), *_showing(config, console)]
+    return [*open_acting_sinks(config, clock), *_telling(config, clock), *_showing(config, console)]
 
 
-def _acting(config: DeviceConfig, clock: Clock) -> list[Sink]:
+def open_acting_sinks(config: DeviceConfig, clock: Clock) -> list[Sink]:
+    """Those that move something or make themselves heard."""
     sinks: list[Sink] = []
     if config.sinks.gpio.enabled:
         sinks.append(open_gpio(config.sinks.gpio, clock))

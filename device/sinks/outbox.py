@@ -41,17 +41,17 @@ class Outbox:
     def __len__(self) -> int:
         return self._on_disk - len(self._sent) + len(self._spare)
 
-    def append(self, payload: bytes) -> None:
-        """Keep an event; when this returns it is on the disk, or the disk does not take it."""
-        self._last += 1
-        letter = Letter(self._last, payload)
+    def append(self, *payloads: bytes) -> None:
+        """Keep events; when this returns they are on the disk, synced once, or the disk does not take them."""
+        letters = [Letter(self._last + 1 + index, payload) for index, payload in enumerate(payloads)]
+        self._last += len(letters)
         try:
             with self._database:
-                self._database.execute("INSERT INTO outbox VALUES (?, ?)", letter)
-            self._on_disk += 1
+                self._database.executemany("INSERT INTO outbox VALUES (?, ?)", letters)
+            self._on_disk += len(letters)
             self._spare_is_said = False
         except sqlite3.Error as error:
-            self._spare.append(letter)
+            self._spare.extend(letters)
             if not self._spare_is_said:
                 self._spare_is_said = True
                 _log.error("the disk takes no events for the broker, they wait in memory: %s", error)

@@ -82,11 +82,14 @@ class QueuedSink(ThreadSink):
     def _work(self, session: Session) -> None:
         try:
             self._receiver.start(session)
+            wait_s = self._round()
             while not self._is_over():
-                wait_s = self._round()
                 resting = self._clock.now_s() < self._not_before_s
                 if wait_s is None or wait_s > 0:
                     self._queue.wait(self._until_flushed(wait_s), for_events=not resting)
+                    if self._is_over():
+                        break
+                wait_s = self._round()
         finally:
             self._receiver.close()
 

@@ -16,7 +16,7 @@ from device.clock import SystemClock
 from device.events import Event
 from device.sinks.bin_state import BinState
 from device.sinks.home_assistant import discovery_record
-from device.sinks.mqtt_sink import MqttSink
+from device.sinks.mqtt_sink import MqttSink, buffer_path
 from device.sinks.settings import MqttSettings
 from device.sinks.topics import Topics
 from smartbin.errors import ConfigError
@@ -321,6 +321,14 @@ class TestSettings:
         with pytest.raises(ConfigError) as caught:
             MqttSink(MqttSettings(), "kitchen", SystemClock())
         assert "pip install 'smartbin[mqtt]'" in str(caught.value)
+
+    def test_where_the_outbox_is(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+        assert buffer_path(MqttSettings(), "kitchen") == tmp_path / "smartbin" / "mqtt-kitchen.db"
+        monkeypatch.delenv("XDG_DATA_HOME")
+        monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+        with pytest.raises(ConfigError, match="no place for the broker's events"):
+            MqttSink(MqttSettings(), "kitchen", SystemClock())
 
     def test_no_broker_no_noise(self, open_sink, caplog):
         sink = open_sink(free_port())
