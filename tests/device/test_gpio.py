@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import types
 
@@ -225,6 +227,33 @@ def test_the_whole_sink_on_its_thread(pins):
     wait_until(lambda: sink.counts.sent == 1, "the flap")
     wait_until(lambda: pulse_us(pins(17)) == 0 and pins(22).state == 0, "rest and release")
     sink.close()
+
+
+CRASH = """
+import atexit, json, gpiozero
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+factory = gpiozero.Device.pin_factory = MockFactory(pin_class=MockPWMPin)
+states = []
+atexit.register(lambda: print(json.dumps([bool(state.state) for state in states[0]])))  # runs after the sink's own
+from device.clock import SystemClock
+from device.sinks.actuator_settings import GpioSettings
+from device.sinks.gpio_sink import open_gpio
+from tests.device.broker import wait_until
+from tests.device.test_gpio import NOW, SESSION, Event, decision
+settings = GpioSettings(enabled=True, bins={"recycling": {"solenoid": 23, "hold_s": 50, "max_on_s": 60}})
+sink = open_gpio(settings, SystemClock())
+sink.start(SESSION)
+sink.event(Event(NOW, "decision", decision=decision()))
+wait_until(lambda: sink.counts.sent == 1, "the flap")
+states.append(factory.pin(23).states)
+raise RuntimeError("a bug in the main loop")
+"""
+
+
+def test_a_crash_of_the_program_leaves_no_flap_open():
+    done = subprocess.run([sys.executable, "-c", CRASH], capture_output=True, text=True, check=False)
+    assert "a bug in the main loop" in done.stderr
+    assert json.loads(done.stdout)[-2:] == [True, False], done.stderr
 
 
 def test_pins_that_cannot_be_had_are_tried_again(pins, monkeypatch, caplog):
