@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -337,6 +338,17 @@ class TestSettings:
         monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
         with pytest.raises(ConfigError, match="no place for the broker's events"):
             MqttSink(MqttSettings(), "kitchen", SystemClock())
+
+    def test_a_broker_that_says_nothing(self, open_sink, monkeypatch):
+        """It takes the connection and that is all; a bin that ends meanwhile does not wait for it."""
+        monkeypatch.setattr("device.sinks.mqtt_sink._OPEN_S", 0.1)
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            sink = open_sink(mute.getsockname()[1], flush_s=0.1)
+            sink.event(item(1))
+            wait_until(lambda: sink.counts.failures >= 2, "two tries")
+            assert "does not answer" in sink.counts.last_error
+            sink.close()
+            assert sink.counts.waiting == 1
 
     def test_no_broker_no_noise(self, open_sink, caplog):
         sink = open_sink(free_port())
