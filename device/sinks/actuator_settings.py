@@ -46,7 +46,7 @@ class CueSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     led: Pin | None = Field(default=None, description="pin of a light that blinks")
-    blinks: int = Field(default=6, ge=1, le=100)
+    blinks: int = Field(default=6, ge=1, le=100, description="how often it blinks")
     blink_s: float = Field(default=0.2, ge=0.02, le=5, description="on for so long, and off for so long")
     buzzer: Pin | None = Field(default=None, description="pin of a piezo buzzer (gpiozero only)")
     tones: tuple[Tone, ...] = Field(default=("E5", "C5"), description="what it plays")

@@ -101,6 +101,8 @@ class MqttConnection:
         with contextlib.suppress(Exception):
             if self._gone.wait(_GOODBYE_S):
                 self._client.loop_stop()
+        # no circle of references: paho's sockets are closed now, not when the garbage collector finds it
+        self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
 
     def _open(self) -> None:
         try:

@@ -34,8 +34,10 @@ class MqttSettings(SinkSection):
         default="smartbin", pattern=r"^[^#+\s\x00/]+(/[^#+\s\x00/]+)*$", description="topics are PREFIX/NAME/…"
     )
     discovery: bool = Field(default=True, description="let Home Assistant find the bin")
-    discovery_prefix: str = Field(default="homeassistant", pattern=r"^[^#+\s\x00/]+(/[^#+\s\x00/]+)*$")
-    keepalive_s: int = Field(default=30, ge=5, le=3600, description="how soon a lost connection is noticed")
+    discovery_prefix: str = Field(
+        default="homeassistant", pattern=r"^[^#+\s\x00/]+(/[^#+\s\x00/]+)*$", description="where it looks for devices"
+    )
+    keepalive_s: int = Field(default=30, ge=5, le=3600, description="a broker that hangs is noticed within twice this")
     buffer_file: Path | None = Field(
         default=None, description="events until the broker has them; default ~/.local/share/smartbin/mqtt-NAME.db"
     )
@@ -62,7 +64,7 @@ class SerialSettings(SinkSection):
     """Section `[sinks.serial]`: a microcontroller that moves the flaps, one line of text a decision."""
 
     port: str = Field(default="/dev/ttyACM0", min_length=1, description="device, better by /dev/serial/by-id/…")
-    baud: int = Field(default=115_200, ge=300, le=4_000_000)
+    baud: int = Field(default=115_200, ge=300, le=4_000_000, description="bits a second")
     ready_s: float = Field(default=2.5, ge=0, description="an Arduino restarts when its port is opened: wait for READY")
     reply_s: float = Field(default=1.0, gt=0, description="how long to wait for OK")
     ping_s: float = Field(default=5.0, gt=0, description="ask so often whether it is still there")

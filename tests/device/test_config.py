@@ -65,6 +65,18 @@ def test_every_example_loads(path):
     assert (config.device.name == "kitchen") == ("mqtt" in switched_on)
 
 
+def test_every_key_of_the_sinks_is_described():
+    def check(model):
+        for name, field in model.model_fields.items():
+            inner = next((kind for kind in (field.annotation, *get_args(field.annotation)) if is_model(kind)), None)
+            assert field.description or inner is not None, f"{model.__name__}.{name}"
+            if inner is not None:
+                check(inner)
+
+    check(DeviceConfig.model_fields["sinks"].annotation)
+    check(DeviceConfig.model_fields["device"].annotation)
+
+
 def test_there_are_examples():
     assert len(EXAMPLES) == 4
 
