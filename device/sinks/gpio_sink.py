@@ -1,7 +1,8 @@
 """Opens the flap of a decision, closes it again, and shows where the bin is unsure.
 
 Everything goes to rest at the start, at the end, on an error and at the exit of the interpreter. Where the process is
-killed, servos keep their last position, and solenoids are as their driver leaves them: a pull-down at its input helps.
+killed, servos keep their last position, and solenoids are as their driver leaves them (a pull-down at its input helps)
+until `smartbin flap rest`, which the systemd unit calls after every end.
 """
 
 from __future__ import annotations

@@ -90,5 +90,6 @@ def test_what_cannot_be_done_is_said(pins, flap, capsys):
 
 
 def test_without_anything_that_moves(tmp_path, capsys):
-    assert main(["flap", "rest"]) == 2
+    assert main(["flap", "rest"]) == 0  # all is at rest
+    assert main(["flap", "unsure"]) == 2
     assert "nothing is configured that could move" in capsys.readouterr().err
