@@ -18,7 +18,10 @@ class Camera(Protocol):
         ...
 
     def read(self) -> Frame | None:
-        """The next frame, or None at the end of a recording. Blocks. `CameraError` when the camera is lost."""
+        """The next frame, or None at the end of a recording. Blocks.
+
+        `CameraError` when the camera is lost, `BadFrameError` when one frame of a live one cannot be used.
+        """
         ...
 
     def close(self) -> None:

@@ -1,14 +1,16 @@
 """The capture thread: it reads the camera and leaves the newest frame in a slot for the main loop.
 
 A live camera runs on: a frame that was not taken in time is overwritten and counted. A recording waits until its frame
-has been taken, so that none is lost. A live camera that is lost is opened again, with growing pauses; what ends the
-thread for good reaches the main loop through `take`.
+has been taken, so that none is lost. A live camera that is lost is opened again, with growing pauses; a single frame
+that cannot be used is left out and counted. What ends the thread for good reaches the main loop through `take`.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from device.camera import Camera
 from device.clock import Clock
-from device.frame import Frame
+from device.frame import BadFrameError, BadFrameReason, Frame
 from smartbin.errors import CameraError, SmartbinError
 
 _log = logging.getLogger(__name__)
 _JOIN_S = 0.5
+_BAD_IN_A_ROW = 10  # frames that cannot be used, one after the other: the camera is lost
 
 
 class ReconnectSettings(BaseModel):
@@ -30,7 +33,15 @@ class ReconnectSettings(BaseModel):
 
     first_s: float = Field(default=0.5, gt=0, description="pause before the first try; it doubles with each")
     cap_s: float = Field(default=10.0, gt=0, description="longest pause")
+    jitter: float = Field(
+        default=0.2, ge=0, lt=1, description="part by which a pause is shortened at random: bins must not march in step"
+    )
     lost_after_s: float = Field(default=2.0, gt=0, description="without a frame for so long, the camera counts as lost")
+    frozen_after_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="the very same picture for so long means lost; 0: never; default 3, 30 for a network camera",
+    )
     give_up_s: float = Field(
         default=60.0, gt=0, description="without a frame for so long, the daemon ends with exit code 4"
     )
@@ -38,12 +49,14 @@ class ReconnectSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CaptureCounts:
-    """What became of the frames."""
+    """What became of the frames. `refused` are frames that could not be used, by reason; `repeated` came again."""
 
     captured: int = 0
     overwritten: int = 0
     too_old: int = 0
     reconnects: int = 0
+    refused: tuple[tuple[BadFrameReason, int], ...] = ()
+    repeated: int = 0
 
 
 class FrameSlot:
@@ -101,13 +114,16 @@ class Capture:
         reconnect: ReconnectSettings,
         clock: Clock,
         stop: threading.Event,
+        chance: Callable[[], float] = random.random,
     ) -> None:
+        """`chance`, 0 to 1, is what the pauses between two tries are shortened by."""
         self._open_camera, self._live, self._max_age_s, self._reconnect = open_camera, live, max_age_s, reconnect
-        self._clock, self._stop = clock, stop
+        self._clock, self._stop, self._chance = clock, stop, chance
         self._slot = FrameSlot(wait_for_consumer=not live)
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._error: BaseException | None = None
-        self._captured = self._reconnects = self._too_old = 0
+        self._captured = self._reconnects = self._too_old = self._repeated = 0
+        self._refused: Counter[BadFrameReason] = Counter()
         self.trouble: SmartbinError | None = None
 
     def start(self) -> None:
@@ -137,7 +153,10 @@ class Capture:
     @property
     def counts(self) -> CaptureCounts:
         """What became of the frames so far."""
-        return CaptureCounts(self._captured, self._slot.overwritten, self._too_old, self._reconnects)
+        refused = tuple(sorted(self._refused.copy().items()))
+        return CaptureCounts(
+            self._captured, self._slot.overwritten, self._too_old, self._reconnects, refused, self._repeated
+        )
 
     def close(self) -> bool:
         """Stop the thread, which closes the camera; False if it hangs inside the camera and had to be left there."""
@@ -156,19 +175,22 @@ class Capture:
             self._slot.close()
 
     def _keep_reading(self) -> None:
-        """Read until the recording ends; a live camera that was lost is opened again, with growing pauses."""
+        """Read until the recording ends; a live camera that was lost is opened again, with growing pauses.
+
+        They start over once a camera has lasted longer than the last pause: one that fails at once again is no success.
+        """
         pause_s = self._reconnect.first_s
         while not self._stop.is_set():
-            before = self._captured
+            opened_s, before = self._clock.now_s(), self._captured
             try:
                 return self._read_one_camera()
             except CameraError as error:
                 if not self._live or self._captured == 0:
                     raise
                 self.trouble = error
-            if self._captured > before:
+            if self._captured > before and self._clock.now_s() - opened_s > pause_s:
                 pause_s = self._reconnect.first_s
-            if self._clock.wait(self._stop, pause_s):
+            if self._clock.wait(self._stop, pause_s * (1 - self._reconnect.jitter * self._chance())):
                 return None
             pause_s = min(2 * pause_s, self._reconnect.cap_s)
             self._reconnects += 1
@@ -176,15 +198,38 @@ class Capture:
 
     def _read_one_camera(self) -> None:
         camera = self._open_camera()
+        last_s, good_s, bad_in_a_row = None, self._clock.now_s(), 0
         try:
             while not self._stop.is_set():
-                frame = camera.read()
+                try:
+                    frame = camera.read()
+                except BadFrameError as error:
+                    bad_in_a_row += 1
+                    self._refuse(error, bad_in_a_row, good_s)
+                    continue
                 if frame is None:
                     return
+                good_s, bad_in_a_row = self._clock.now_s(), 0
                 self._captured += 1
-                if self._live and frame.seq != self._captured:  # numbers go on after a reconnect
-                    frame = replace(frame, seq=self._captured)
-                if not self._slot.put(frame):
+                self._repeated += self._live and frame.captured_s == last_s
+                last_s = frame.captured_s
+                if not self._slot.put(self._numbered(frame)):
                     return
+                self.trouble = None
         finally:
             camera.close()
+
+    def _refuse(self, error: BadFrameError, in_a_row: int, good_s: float) -> None:
+        """Count a frame that cannot be used; `CameraError` when there have been no others for too long."""
+        self._refused[error.reason] += 1
+        if in_a_row < _BAD_IN_A_ROW and self._clock.now_s() - good_s < self._reconnect.lost_after_s:
+            return
+        raise CameraError(
+            "the camera gives no usable frame",
+            where=error.where,
+            found=f"{in_a_row} in a row, the last: {error.what}",
+        ) from error
+
+    def _numbered(self, frame: Frame) -> Frame:
+        """Numbers of live frames go on after a reconnect."""
+        return replace(frame, seq=self._captured) if self._live and frame.seq != self._captured else frame

@@ -30,7 +30,9 @@ class SourceSettings(_Section):
     """Where pictures come from."""
 
     uri: str = Field(
-        default="scene", min_length=1, description="camera:0, /dev/video0, csi:0, rtsp://…, a file, a folder, scene"
+        default="scene",
+        min_length=1,
+        description="camera:0, /dev/video0, csi:0, rtsp://…, a file, a folder, scene, test://…",
     )
     width: int | None = Field(default=None, ge=16, le=8192, description="asked of a camera, pixels; default its own")
     height: int | None = Field(default=None, ge=16, le=8192, description="asked of a camera, pixels; default its own")

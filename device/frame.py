@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
+from smartbin.errors import ImageError
 from smartbin.images import BgrImage
+
+BadFrameReason: TypeAlias = Literal["empty", "channels", "size", "torn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +26,19 @@ class Frame:
     source: str
     origin: str | None = None
     truth: str | None = None
+
+
+class BadFrameError(ImageError):
+    """One frame of a live camera that cannot be used; the camera itself goes on. `reason` is what it is counted as."""
+
+    def __init__(
+        self,
+        what: str,
+        reason: BadFrameReason,
+        *,
+        where: object = None,
+        found: object = None,
+        expected: object = None,
+    ) -> None:
+        super().__init__(what, where=where, found=found, expected=expected)
+        self.reason: BadFrameReason = reason

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.clock import Clock
-from device.frame import Frame
+from device.frame import BadFrameError, Frame
 from device.sources import CsiSource, DeviceSource, RtspSource
 from smartbin.errors import CameraError
 from smartbin.images import BgrImage
@@ -91,11 +91,11 @@ class OpenCvCamera:
         _log.info("camera %s: %d x %d at %.0f frames a second", self._name, width, height, fps)
 
     def read(self) -> Frame:
-        """Wait for the next frame; `CameraError` when the camera gives none."""
+        """Wait for the next frame; `BadFrameError` when the camera gives none, which may pass."""
         image = self._first if self._first is not None else self._grab()
         self._first = None
         if image is None:
-            raise CameraError("the camera gave no frame", where=self._name)
+            raise BadFrameError("the camera gave no frame", "empty", where=self._name)
         self._seq += 1
         return Frame(image, self._seq, self._clock.now_s(), self._name)
 

@@ -23,13 +23,13 @@ from device.daemon import Daemon
 from device.decision import Mode, make_verdicts
 from device.events import Session
 from device.frame_judges import make_judge
-from device.opening import open_camera
+from device.opening import CameraOpener
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector
 from device.service_notifier import ServiceNotifier
 from device.sinks import SinkGroup
 from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
-from device.sources import PhotoSource, Source, parse_source
+from device.sources import DrillSource, PhotoSource, Source, parse_source
 from device.store_sink import open_store
 from device.summary import print_summary
 from device.watchdog import Watchdog, exit_stalled
@@ -115,8 +115,9 @@ def assemble(
 ) -> Daemon:
     """The daemon for a source, a model and sinks; nothing is started yet.
 
-    `opener` opens another camera in the source's place: benchmarks stage one. `on_progress` is called whenever the main
-    loop has made progress.
+    `opener` opens another camera in the source's place: benchmarks stage one, and a soak keeps the `CameraOpener` of a
+    test camera to ask for its faults. `on_progress` is called whenever the main loop
+    has made progress.
     """
     manifest = bundle.manifest
     spec = manifest.preprocess
@@ -126,12 +127,8 @@ def assemble(
     verdicts = make_verdicts(config.decision, manifest.classes, manifest.thresholds)
     presence = PresenceDetector(config.presence) if mode == "item" else None
     pipeline = Pipeline(classifier, spec, make_judge(mode, config.decision, verdicts), presence, StageTimer())
-
-    def open_source() -> Camera:
-        return open_camera(source, config.source, manifest.classes, clock, stop)
-
     capture = Capture(
-        opener if opener is not None else open_source,
+        opener if opener is not None else CameraOpener(source, config.source, manifest.classes, clock, stop),
         live=source.live,
         max_age_s=config.source.max_age_s,
         reconnect=config.source.reconnect,
@@ -170,7 +167,8 @@ def resolve_mode(config: DeviceConfig, source: Source) -> Mode:
     """The configured mode; `auto` judges each photo for itself and everything else by item."""
     if config.decision.mode != "auto":
         return config.decision.mode
-    return "every_frame" if isinstance(source, PhotoSource) else "item"
+    shown = source.inner if isinstance(source, DrillSource) else source
+    return "every_frame" if isinstance(shown, PhotoSource) else "item"
 
 
 def _print_summary(daemon: Daemon, *, to_stderr: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+from device.fault_plan import FaultPlan, parse_fault_plan
 from smartbin.errors import ConfigError
 from smartbin.images import IMAGE_SUFFIXES
 
@@ -15,7 +16,8 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".m
 
 SOURCE_FORMS = (
     "camera:0 (USB camera 0), /dev/video0, csi:0 (Jetson's own camera connector), rtsp://HOST/PATH, "
-    "a video file, a photo, a folder of photos, or scene (the built-in one)"
+    "a video file, a photo, a folder of photos, scene (the built-in one), or test://SOURCE?faults=… (any of these, "
+    "failing on purpose)"
 )
 
 
@@ -89,12 +91,39 @@ class SceneSource:
         return "scene" if self.path is None else f"scene:{self.path}"
 
 
-Source: TypeAlias = DeviceSource | CsiSource | RtspSource | VideoSource | PhotoSource | SceneSource
+PlainSource: TypeAlias = DeviceSource | CsiSource | RtspSource | VideoSource | PhotoSource | SceneSource
+
+
+@dataclass(frozen=True, slots=True)
+class DrillSource:
+    """Any other source, shown as a live camera that fails on purpose."""
+
+    inner: PlainSource
+    plan: FaultPlan
+    live = True
+
+    def __str__(self) -> str:
+        return f"test://{self.inner}"
+
+
+Source: TypeAlias = PlainSource | DrillSource
 
 
 def parse_source(uri: str) -> Source:
     """Read a source URI; `ConfigError` listing the forms if it is none, or naming the file that is not there."""
     text = uri.strip()
+    if text.startswith("test://"):
+        return _parse_drill(text)
+    return _parse_plain(text, uri)
+
+
+def _parse_drill(text: str) -> DrillSource:
+    """`test://SOURCE?QUERY`; the source may be left out, and is then the scene."""
+    name, _, query = text.removeprefix("test://").partition("?")
+    return DrillSource(_parse_plain(name or "scene", text), parse_fault_plan(query, text))
+
+
+def _parse_plain(text: str, uri: str) -> PlainSource:
     if text == "scene":
         return SceneSource()
     if text.startswith("scene:"):
@@ -116,7 +145,7 @@ def _parse_rtsp(url: str) -> RtspSource:
     return RtspSource(url)
 
 
-def _parse_path(text: str, uri: str) -> Source:
+def _parse_path(text: str, uri: str) -> PlainSource:
     path = Path(text).expanduser()
     if text and path.is_dir():
         return PhotoSource(path)

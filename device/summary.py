@@ -123,6 +123,9 @@ def _facts(summary: RunSummary) -> Table:
     counts = summary.counts
     table.add_row("frames", f"{summary.frames} in {summary.seconds:.1f} s, {summary.fps:.1f} a second")
     table.add_row("dropped", f"{counts.overwritten} overwritten by newer ones, {counts.too_old} too old")
+    if counts.refused or counts.repeated:
+        refused = ", ".join(f"{count} {reason}" for reason, count in counts.refused)
+        table.add_row("unfit frames", f"refused: {refused or 'none'}; {counts.repeated} came again unchanged")
     if counts.reconnects:
         table.add_row("camera", f"opened again {counts.reconnects} times")
     undecided = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in summary.by_kind if kind != "accepted")

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 
 import pytest
 
 from device.camera import ScriptedCamera
 from device.capture import Capture, FrameSlot, ReconnectSettings
 from device.clock import ManualClock
+from device.frame import BadFrameError
 from smartbin.errors import CameraError
 from tests.device.staging import Bin, frames_of
 
@@ -30,7 +33,7 @@ def make_capture(*scripts, live, clock=None, stop=None, max_age_s=60.0, failing_
         open_camera,
         live=live,
         max_age_s=max_age_s,
-        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0),
+        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0),
         clock=clock or ManualClock(),
         stop=stop or threading.Event(),
     )
@@ -100,8 +103,11 @@ def test_an_error_inside_the_thread_reaches_the_main_loop_after_the_frames():
 def test_a_lost_camera_is_opened_again_with_growing_pauses():
     clock, stop = ManualClock(), threading.Event()
 
+    troubles = []
+
     class Last(ScriptedCamera):
         def read(self):
+            troubles.append(capture.trouble)
             stop.set()
             return FRAMES[0]
 
@@ -117,7 +123,7 @@ def test_a_lost_camera_is_opened_again_with_growing_pauses():
         open_camera,
         live=True,
         max_age_s=60,
-        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0),
+        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0),
         clock=clock,
         stop=stop,
     )
@@ -125,8 +131,131 @@ def test_a_lost_camera_is_opened_again_with_growing_pauses():
     wait_until_ended(capture)
     assert clock.waits_s == [1.0, 2.0, 4.0, 4.0, 4.0]
     assert capture.counts.reconnects == 5
-    assert capture.trouble is LOST
+    assert troubles == [LOST]
+    assert capture.trouble is None, "over with the first frame"
     assert capture.take(0).seq == 3, "numbers go on"
+
+
+def test_the_pauses_are_shortened_at_random():
+    clock, stop = ManualClock(), threading.Event()
+    tries = iter([ScriptedCamera(FRAMES[:1], live=True), LOST, LOST])
+
+    def open_camera():
+        camera = next(tries, None)
+        if camera is None:
+            stop.set()
+        if not isinstance(camera, ScriptedCamera):
+            raise LOST
+        return camera
+
+    capture = Capture(
+        open_camera,
+        live=True,
+        max_age_s=60,
+        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0.5),
+        clock=clock,
+        stop=stop,
+        chance=iter([0.0, 0.5, 1.0]).__next__,
+    )
+    capture.start()
+    wait_until_ended(capture)
+    assert clock.waits_s == [1.0, 1.5, 2.0]
+
+
+class LiveFor(ScriptedCamera):
+    """Its frames take a second each; then it is lost."""
+
+    def __init__(self, clock, script):
+        super().__init__(script, live=True)
+        self._clock = clock
+
+    def read(self):
+        self._clock.advance(1.0)
+        return super().read()
+
+
+@pytest.mark.parametrize(("frames", "pauses"), [(1, [1.0, 2.0, 4.0]), (3, [1.0, 1.0, 1.0])])
+def test_only_a_camera_that_lasts_ends_the_growth_of_the_pauses(frames, pauses):
+    """One that opens, gives a frame and fails again would otherwise be opened for ever, as fast as it goes."""
+    clock, stop = ManualClock(), threading.Event()
+    tries = iter([LiveFor(clock, FRAMES[:frames]) for _ in range(3)])
+
+    def open_camera():
+        camera = next(tries, None)
+        if camera is None:
+            stop.set()
+            raise LOST
+        return camera
+
+    capture = Capture(
+        open_camera,
+        live=True,
+        max_age_s=60,
+        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0),
+        clock=clock,
+        stop=stop,
+    )
+    capture.start()
+    wait_until_ended(capture)
+    assert clock.waits_s == pauses
+
+
+def bad(reason):
+    return BadFrameError("no good", reason)
+
+
+def test_frames_that_cannot_be_used_are_left_out_and_counted():
+    script = [FRAMES[0], bad("size"), bad("torn"), FRAMES[1], bad("size"), FRAMES[2]]
+    capture, _ = make_capture(script, LOST, live=True)
+    capture.start()
+    wait_for_captured(capture, 3)
+    assert capture.counts.refused == (("size", 2), ("torn", 1))
+    assert capture.close()
+
+
+def wait_for_captured(capture, number):
+    deadline = time.monotonic() + 10
+    while capture.counts.captured < number and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert capture.counts.captured == number
+
+
+@pytest.mark.parametrize(("between_s", "refused"), [(0.01, 10), (0.5, 4)])
+def test_nothing_but_unfit_frames_is_a_lost_camera(between_s, refused):
+    """Ten in a row, or none that is fit for as long as makes a camera lost (2 s)."""
+    clock, stop = ManualClock(), threading.Event()
+
+    class Unfit(ScriptedCamera):
+        def read(self):
+            clock.advance(between_s)
+            return super().read()
+
+    cameras = iter([Unfit([FRAMES[0], *[bad("empty") for _ in range(50)]], live=True)])
+
+    def open_camera():
+        camera = next(cameras, None)
+        if camera is None:
+            troubles.append(capture.trouble)
+            stop.set()
+            raise LOST
+        return camera
+
+    troubles = []
+    capture = Capture(open_camera, live=True, max_age_s=60, reconnect=ReconnectSettings(), clock=clock, stop=stop)
+    capture.start()
+    wait_until_ended(capture)
+    assert "no usable frame" in str(troubles[0])
+    assert capture.counts.refused == (("empty", refused),)
+
+
+def test_pictures_that_come_again_with_their_old_time_are_counted():
+    frames = frames_of([Bin().empty()] * 4, start_s=1000.0)
+    frames[2] = replace(frames[2], captured_s=frames[1].captured_s)
+    capture, _ = make_capture([*frames, None], live=True)
+    capture.start()
+    wait_for_captured(capture, 4)
+    assert capture.counts.repeated == 1
+    capture.close()
 
 
 def test_closing_wakes_a_thread_that_waits_for_the_consumer():

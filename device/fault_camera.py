@@ -1,0 +1,242 @@
+"""The test camera: any source, shown as a live camera that fails on purpose. For tests, soaks and drills.
+
+A `FaultDrill` holds what outlives an opening: the source behind it, the schedule, and the list of the faults that were
+injected. The cameras that it opens are handles on it, so a camera that the daemon opens again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device.camera import Camera
+from device.clock import Clock
+from device.fault_plan import FaultKind, FaultPlan, FaultSchedule
+from device.frame import BadFrameError, Frame
+from smartbin.errors import CameraError
+from smartbin.images import BgrImage
+
+_log = logging.getLogger(__name__)
+
+_CURED_BY_OPENING: frozenset[FaultKind] = frozenset({"freeze", "corrupt", "wrong_size", "wrong_channels"})
+_DEFAULT_PERIOD_S = 1 / 30
+_LONGEST_PERIOD_S = 1.0
+_SLOW_S = (0.05, 1.0)  # so late come the frames of a slow camera: some within the daemon's limit, some not
+_GREY, _GREEN = (128, 128, 128), (0, 154, 0)  # what missing data of a JPEG and of a YUYV frame is decoded to
+_NOISE_MARGIN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedFault:
+    """One fault: `planned_s` is how long it was to last, `ended_s` None while it does. Times are monotonic seconds."""
+
+    number: int
+    kind: FaultKind
+    begun_s: float
+    frame: int
+    planned_s: float
+    ended_s: float | None = None
+
+
+class FaultDrill:
+    """Opens the cameras of one test source, and knows the faults that they showed.
+
+    One thread opens and reads; `faults` may be read from any.
+    """
+
+    def __init__(
+        self, plan: FaultPlan, open_inner: Callable[[], Camera], name: str, clock: Clock, stop: threading.Event
+    ) -> None:
+        self._plan, self._open_inner, self._name, self._clock, self._stop = plan, open_inner, name, clock, stop
+        self._schedule = FaultSchedule(plan)
+        self._random = random.Random(plan.seed + 1)
+        self._inner: Camera | None = None
+        self._faults: list[InjectedFault] = []
+        self._last: Frame | None = None
+        self._seq, self._due_s, self._period_s = 0, clock.now_s(), _DEFAULT_PERIOD_S
+        self._source_s = 0.0
+        self._noise: NDArray[np.int16] | None = None
+
+    @property
+    def faults(self) -> tuple[InjectedFault, ...]:
+        """Every fault so far, the one that is on at the moment included."""
+        return tuple(self._faults)
+
+    @property
+    def current(self) -> InjectedFault | None:
+        """The fault that is on."""
+        return self._faults[-1] if self._faults and self._faults[-1].ended_s is None else None
+
+    def open(self) -> FaultCamera:
+        """A camera; `CameraError` as long as it is unplugged. What a new start cures in real cameras is cured."""
+        fault = self.current
+        if fault is not None and (self._is_over(fault) or fault.kind in _CURED_BY_OPENING):
+            self._end(fault)
+        elif fault is not None and fault.kind == "unplug":
+            raise self._unplugged(fault)
+        if self._inner is None:
+            self._inner = self._open_inner()
+        return FaultCamera(self)
+
+    def read(self) -> Frame | None:
+        """The next frame, or what the fault makes of it; None once `stop` is set or the source is over."""
+        fault = self._fault_now()
+        if fault is not None and fault.kind == "unplug":
+            raise self._unplugged(fault)
+        if fault is not None and fault.kind == "stall":
+            if self._clock.wait(self._stop, fault.begun_s + fault.planned_s - self._clock.now_s()):
+                return None
+            self._end(fault)
+            fault = None
+        frozen = self._last if fault is not None and fault.kind == "freeze" else None
+        frame = frozen if frozen is not None else self._next_frame()
+        if frame is None or not self._keep_pace():
+            return None
+        self._seq += 1
+        frame = replace(frame, seq=self._seq, captured_s=self._clock.now_s())
+        self._last = frame
+        return frame if fault is None else self._damaged(frame, fault)
+
+    def release(self) -> None:
+        """A camera was closed: where the daemon stops, so is the source."""
+        if self._stop.is_set():
+            self.close()
+
+    def close(self) -> None:
+        """Close the source behind it."""
+        if self._inner is not None:
+            self._inner.close()
+            self._inner = None
+
+    def _fault_now(self) -> InjectedFault | None:
+        """The fault that is on, or that begins with this frame."""
+        now_s = self._clock.now_s()
+        fault = self.current
+        if fault is not None:
+            if not self._is_over(fault):
+                return fault
+            self._end(fault)
+        due = self._schedule.next_fault(now_s, self._seq)
+        if due is None:
+            return None
+        fault = InjectedFault(len(self._faults) + 1, due[0], now_s, self._seq + 1, due[1])
+        self._faults.append(fault)
+        self._report("begins", fault)
+        return fault
+
+    def _is_over(self, fault: InjectedFault) -> bool:
+        return self._clock.now_s() >= fault.begun_s + fault.planned_s
+
+    def _end(self, fault: InjectedFault) -> None:
+        self._faults[-1] = replace(fault, ended_s=self._clock.now_s())
+        self._schedule.rest(self._clock.now_s(), self._seq)
+        self._report("ends", self._faults[-1])
+
+    def _report(self, what: str, fault: InjectedFault) -> None:
+        """Into the log, and as a JSON line into the file of the plan. A file that cannot be written ends the drill."""
+        _log.info("test camera: fault %d, %s, %s", fault.number, fault.kind, what)
+        if self._plan.log is None:
+            return
+        record = {
+            "time": self._clock.wall().isoformat(),
+            "what": what,
+            "number": fault.number,
+            "kind": fault.kind,
+            "frame": fault.frame,
+            "begun_s": round(fault.begun_s, 4),
+            "planned_s": round(fault.planned_s, 4),
+            "ended_s": None if fault.ended_s is None else round(fault.ended_s, 4),
+        }
+        with self._plan.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _unplugged(self, fault: InjectedFault) -> CameraError:
+        return CameraError("the camera is unplugged", where=self._name, found=f"injected fault {fault.number}")
+
+    def _next_frame(self) -> Frame | None:
+        """The next picture of the source, with noise; a source that is lost itself is opened anew the next time."""
+        assert self._inner is not None, "read before open"
+        try:
+            frame = self._inner.read()
+        except CameraError:
+            self.close()
+            raise
+        if frame is None:
+            return None
+        if self._last is not None and not self._inner.live:
+            between_s = frame.captured_s - self._source_s
+            self._period_s = min(between_s, _LONGEST_PERIOD_S) if between_s > 0 else self._period_s
+        self._source_s = frame.captured_s
+        return replace(frame, image=self._with_noise(frame.image))
+
+    def _keep_pace(self) -> bool:
+        """Wait for the time of the frame; what a fault held up is not made up for. False once `stop` is set."""
+        fps = self._plan.fps
+        if fps == 0 or (fps is None and self._inner is not None and self._inner.live):
+            return not self._stop.is_set()
+        now_s = self._clock.now_s()
+        self._due_s = max(self._due_s + (1 / fps if fps else self._period_s), now_s - _DEFAULT_PERIOD_S)
+        return not self._clock.wait(self._stop, self._due_s - now_s)
+
+    def _with_noise(self, image: BgrImage) -> BgrImage:
+        """A sensor's noise, each time another piece of one field: two frames are alike only when it freezes."""
+        level = self._plan.noise
+        if level == 0:
+            return image
+        height, width = image.shape[:2]
+        if self._noise is None or self._noise.shape[:2] != (height + _NOISE_MARGIN, width + _NOISE_MARGIN):
+            rng = np.random.default_rng(self._plan.seed)
+            size = (height + _NOISE_MARGIN, width + _NOISE_MARGIN, 3)
+            self._noise = rng.integers(-level, level, size, np.int16, endpoint=True)
+        top, left = (self._seq * 7) % _NOISE_MARGIN, (self._seq * 13) % _NOISE_MARGIN
+        return _add(image, self._noise[top : top + height, left : left + width])
+
+    def _damaged(self, frame: Frame, fault: InjectedFault) -> Frame:
+        """The frame as the fault leaves it."""
+        image = frame.image
+        if fault.kind == "slow":
+            self._clock.wait(self._stop, self._random.uniform(*_SLOW_S))
+        elif fault.kind == "black":
+            image = np.zeros_like(image)
+        elif fault.kind == "corrupt":
+            if self._random.random() < 0.5:
+                raise BadFrameError("the frame cannot be decoded", "empty", where=self._name)
+            image = image.copy()
+            image[round(image.shape[0] * self._random.uniform(0.2, 0.8)) :] = self._random.choice((_GREY, _GREEN))
+        elif fault.kind == "wrong_size":
+            image = image[: max(1, image.shape[0] // 2)]
+        elif fault.kind == "wrong_channels":
+            image = image[..., :2] if self._random.random() < 0.5 else image[..., 0]
+        return replace(frame, image=image)
+
+
+class FaultCamera:
+    """One opening of a drill's camera. Live: frames carry the time at which they were taken, and may be dropped."""
+
+    live = True
+
+    def __init__(self, drill: FaultDrill) -> None:
+        self._drill, self._closed = drill, False
+
+    def read(self) -> Frame | None:
+        """The drill's next frame."""
+        if self._closed:
+            raise CameraError("the camera is closed", where="test camera")
+        return self._drill.read()
+
+    def close(self) -> None:
+        """The drill goes on with the next opening, unless all is over."""
+        self._closed = True
+        self._drill.release()
+
+
+def _add(image: BgrImage, noise: NDArray[np.int16]) -> BgrImage:
+    return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
