@@ -72,6 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
     doctor.add_argument("--engine", action="store_true", help="also build and try the TensorRT engine of the bundle")
     doctor.add_argument(
+        "--camera",
+        nargs="?",
+        const="",
+        metavar="URI",
+        help="also open a camera (default: the configured one) and try it",
+    )
+    doctor.add_argument(
         "--bundle",
         type=Path,
         metavar="DIR",
@@ -120,8 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from device.config import load_config
         from device.doctor import doctor
 
-        config = load_config(options.config, {"runtime.bundle": options.bundle})
-        return doctor(as_json=options.json, config=config, engine=config if options.engine else None)
+        overrides = {"runtime.bundle": options.bundle, "source.uri": options.camera or None}
+        config = load_config(options.config, overrides)
+        return doctor(
+            as_json=options.json,
+            config=config,
+            engine=config if options.engine else None,
+            camera=config if options.camera is not None else None,
+        )
 
     return run_cli(command)
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from device.bundles import BundleSettings
+from device.camera_settings import CameraSettings, RtspSettings
 from device.capture import ReconnectSettings
 from device.decision import DecisionSettings
 from device.identity import DeviceSettings
@@ -43,6 +44,8 @@ class SourceSettings(_Section):
         default="auto", description="a recording plays in its own time or as fast as it can; auto: the scene in its own"
     )
     reconnect: ReconnectSettings = ReconnectSettings()
+    camera: CameraSettings = CameraSettings()
+    rtsp: RtspSettings = RtspSettings()
 
 
 class SinkSettings(_Section):

@@ -14,6 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from device.bundles import choose_bundle
+from device.camera_check import try_camera
+from device.camera_settings import refused
+from device.clock import SystemClock
 from device.config import DeviceConfig
 from device.engine_check import try_engine
 from device.engine_command import BuildProgress
@@ -45,10 +48,12 @@ def doctor(
     machine: Machine | None = None,
     config: DeviceConfig | None = None,
     engine: DeviceConfig | None = None,
+    camera: DeviceConfig | None = None,
 ) -> int:
     """Print the report; 0 unless something that is needed is broken, then 1.
 
     `config`: also look for what its sinks need. `engine`: also build and try the TensorRT engine of its bundle.
+    `camera`: also open and read this configuration's camera.
     """
     machine = machine if machine is not None else ThisMachine()
     checks = examine(machine)
@@ -57,6 +62,8 @@ def doctor(
             checks.append(Check(name, "ok" if well else "fail", found, fix))
     if engine is not None:
         checks.append(check_engine(engine))
+    if camera is not None:
+        checks.append(check_camera(camera))
     if as_json:
         for check in checks:
             print(json.dumps(asdict(check), ensure_ascii=False))
@@ -251,6 +258,27 @@ def check_engine(config: DeviceConfig) -> Check:
         "ok" if trial.passed else "fail",
         f"{'built now' if trial.built else 'from the cache'}: {'; '.join(found)}",
         "" if trial.passed else 'until this is understood: runtime = "onnxruntime-cpu" in the configuration',
+    )
+
+
+def check_camera(config: DeviceConfig) -> Check:
+    """The configured camera, opened and read for two seconds: how it is, and what it did not take."""
+    try:
+        trial = try_camera(config.source, SystemClock())
+    except SmartbinError as error:
+        return Check("camera", "fail", f"{error.what}: {error.found or error.where}", error.fix or "")
+    found = [
+        f"{trial.name}: {trial.width} x {trial.height}, {trial.fps:.1f} frames a second measured",
+        f"mean luma {trial.exposure.mean_luma:.2f}, clipped {trial.exposure.clipped_fraction:.0%}",
+        *([f"{trial.unfit} unfit frames"] if trial.unfit else []),
+        *(str(answer) for answer in trial.answers),
+    ]
+    if refused(trial.answers):
+        return Check(
+            "camera", "warn", "; ".join(found), "correct [source] and [source.camera]: v4l2-ctl --list-ctrls-menus"
+        )
+    return Check(
+        "camera", "warn" if trial.unfit else "ok", "; ".join(found), "another cable or USB port?" * bool(trial.unfit)
     )
 
 

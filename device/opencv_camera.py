@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -15,19 +14,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.camera_settings import Answer, CameraMode, RtspSettings, refused
 from device.clock import Clock
 from device.frame import BadFrameError, Frame
+from device.gstreamer import csi_pipeline, opencv_has_gstreamer, rtsp_pipeline
+from device.jetson import is_jetson
+from device.machine import ThisMachine
 from device.sources import CsiSource, DeviceSource, RtspSource
+from device.v4l2 import Controls, ask_controls, open_controls
+from smartbin.brightness import measure
 from smartbin.errors import CameraError
 from smartbin.images import BgrImage
 
 _log = logging.getLogger(__name__)
 
-# TCP, because a lost UDP packet is a smeared picture; no buffering, because the newest frame is the one that counts.
-RTSP_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
-_RTSP_TIMEOUT_MS = 5000
-_CSI_DEFAULT = (1280, 720, 30)
-_SETTLE_READS = 5  # some USB cameras fail on their first reads while they start to stream
+# no buffering, because the newest frame is the one that counts
+_LOW_DELAY = "fflags;nobuffer|flags;low_delay"
+_FIRST_READS = 5  # some USB cameras fail on their first reads while they start to stream
+_STEADY_FRAMES, _STEADY_LUMA = 5, 0.01  # so many frames that differ by less from the one before: auto-exposure is done
 
 
 class VideoCapture(Protocol):
@@ -45,15 +49,6 @@ class VideoCapture(Protocol):
 
 
 OpenCapture = Callable[[str | int, int, Sequence[int]], VideoCapture]
-
-
-@dataclass(frozen=True, slots=True)
-class CameraMode:
-    """The picture size and rate asked of a camera; None leaves the camera's own."""
-
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
 
 
 def open_capture(target: str | int, backend: int, parameters: Sequence[int]) -> VideoCapture:
@@ -75,20 +70,29 @@ class OpenCvCamera:
         mode: CameraMode,
         clock: Clock,
         opener: OpenCapture = open_capture,
+        controls_of: Callable[[str], Controls | None] = open_controls,
     ) -> None:
         """Open and configure; `CameraError`, with nothing left open, if any step fails."""
         self._name, self._clock, self._seq = str(source), clock, 0
         self._capture = _open(source, mode, opener)
         try:
-            if not isinstance(source, CsiSource):
-                _ask_for(self._capture, mode, self._name)
-            self._first: BgrImage | None = self._first_image()
+            self.answers = tuple(_ask(source, self._capture, mode, controls_of))
+            self._first: BgrImage | None = self._settled_image(mode.camera.settle_s)
+        except cv2.error as error:
+            self._capture.release()
+            raise CameraError("the camera fails while it is opened", where=self._name, found=error) from error
         except BaseException:
             self._capture.release()
             raise
         height, width = self._first.shape[:2]
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        _log.info("camera %s: %d x %d at %.0f frames a second", self._name, width, height, fps)
+        self.fps = self._capture.get(cv2.CAP_PROP_FPS)
+        not_taken = refused(self.answers)
+        _log.log(
+            logging.WARNING if not_taken else logging.INFO,
+            "camera %s: %d x %d at %.0f frames a second%s",
+            *(self._name, width, height, self.fps),
+            "".join(f"; {answer}" for answer in self.answers),
+        )
 
     def read(self) -> Frame:
         """Wait for the next frame; `BadFrameError` when the camera gives none, which may pass."""
@@ -103,21 +107,40 @@ class OpenCvCamera:
         """Release the device."""
         self._capture.release()
 
+    def _settled_image(self, settle_s: float) -> BgrImage:
+        """A picture taken after auto-exposure has settled, or after `settle_s` at the latest."""
+        image = self._first_image()
+        begun_s, steady = self._clock.now_s(), 0
+        luma = measure(image).mean_luma
+        while steady < _STEADY_FRAMES and self._clock.now_s() - begun_s < settle_s:
+            following = self._grab()
+            if following is None:
+                break
+            image, before = following, luma
+            luma = measure(image).mean_luma
+            steady = steady + 1 if abs(luma - before) < _STEADY_LUMA else 0
+        return image
+
     def _first_image(self) -> BgrImage:
-        for _ in range(_SETTLE_READS):
+        for _ in range(_FIRST_READS):
             image = self._grab()
             if image is not None:
                 return image
         raise CameraError(
             "the camera opens, but gives no picture",
             where=self._name,
-            found=f"{_SETTLE_READS} empty reads",
+            found=f"{_FIRST_READS} empty reads",
             fix="is another program using it? Try other [source] width, height and fps, or another USB port",
         )
 
     def _grab(self) -> BgrImage | None:
-        done, image = self._capture.read()
-        return as_bgr(image) if done and image is not None and image.size else None
+        """One picture; None if the camera gave none, or none that OpenCV could make something of."""
+        try:
+            done, image = self._capture.read()
+            return as_bgr(image) if done and image is not None and image.size else None
+        except cv2.error as error:
+            _log.debug("camera %s: %s", self._name, error)
+            return None
 
 
 class VideoFileCamera:
@@ -174,17 +197,6 @@ def device_number(device: str) -> int | str:
     return int(match[1]) if match else device
 
 
-def csi_pipeline(sensor: int, mode: CameraMode) -> str:
-    """The GStreamer pipeline of a CSI camera on a Jetson: newest frame only, never more than one waiting."""
-    width, height, fps = mode.width or _CSI_DEFAULT[0], mode.height or _CSI_DEFAULT[1], mode.fps or _CSI_DEFAULT[2]
-    return (
-        f"nvarguscamerasrc sensor-id={sensor} ! "
-        f"video/x-raw(memory:NVMM), width={width}, height={height}, framerate={round(fps)}/1, format=NV12 ! "
-        "nvvidconv ! video/x-raw, format=BGRx ! videoconvert ! video/x-raw, format=BGR ! "
-        "appsink drop=true max-buffers=1 sync=false"
-    )
-
-
 def _open(source: DeviceSource | CsiSource | RtspSource, mode: CameraMode, opener: OpenCapture) -> VideoCapture:
     if isinstance(source, CsiSource):
         capture = opener(csi_pipeline(source.sensor, mode), cv2.CAP_GSTREAMER, [])
@@ -193,9 +205,7 @@ def _open(source: DeviceSource | CsiSource | RtspSource, mode: CameraMode, opene
             "`sudo systemctl restart nvargus-daemon` helps when the driver hangs"
         )
     elif isinstance(source, RtspSource):
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _RTSP_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _RTSP_TIMEOUT_MS]
-        with _ffmpeg_options(RTSP_OPTIONS):
-            capture = opener(source.url, cv2.CAP_FFMPEG, timeouts)
+        capture = _open_rtsp(source.url, mode.rtsp, opener)
         fix = "check address, user name and password, for example with ffplay"
     else:
         capture = opener(device_number(source.device), cv2.CAP_V4L2, [])
@@ -204,6 +214,19 @@ def _open(source: DeviceSource | CsiSource | RtspSource, mode: CameraMode, opene
         return capture
     capture.release()
     raise CameraError("cannot open the camera", where=source, fix=fix)
+
+
+def _open_rtsp(url: str, settings: RtspSettings, opener: OpenCapture) -> VideoCapture:
+    """Through GStreamer if this OpenCV has it and it can, else through FFmpeg, unless one of them is asked for."""
+    if settings.backend == "gstreamer" or (settings.backend == "auto" and opencv_has_gstreamer()):
+        capture = opener(rtsp_pipeline(url, settings, jetson=is_jetson(ThisMachine())), cv2.CAP_GSTREAMER, [])
+        if settings.backend == "gstreamer" or capture.isOpened():
+            return capture
+        capture.release()
+    timeout_ms = round(settings.timeout_s * 1000)
+    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
+    with _ffmpeg_options(f"rtsp_transport;{settings.transport}|{_LOW_DELAY}"):
+        return opener(url, cv2.CAP_FFMPEG, timeouts)
 
 
 @contextmanager
@@ -223,9 +246,35 @@ def _ffmpeg_options(options: str) -> Iterator[None]:
         os.environ.pop(name, None)
 
 
-def _ask_for(capture: VideoCapture, mode: CameraMode, name: str) -> None:
-    """Ask for size and rate, and say what the camera made of it."""
+def _ask(
+    source: DeviceSource | CsiSource | RtspSource,
+    capture: VideoCapture,
+    mode: CameraMode,
+    controls_of: Callable[[str], Controls | None],
+) -> list[Answer]:
+    """Ask for format, size, rate and exposure, and read back what the camera made of it. A pipeline has said it all."""
+    if isinstance(source, CsiSource):
+        usb = (("format", mode.camera.format), ("white_balance_k", mode.camera.white_balance_k))
+        return [
+            Answer(name, str(wish), "its own: that is for USB", taken=False) for name, wish in usb if wish is not None
+        ]
+    answers = _ask_for_pictures(capture, mode)
+    controls = controls_of(source.device) if isinstance(source, DeviceSource) else None
+    if controls is not None:
+        try:
+            answers += ask_controls(mode.camera, controls)
+        finally:
+            controls.close()
+    return answers
+
+
+def _ask_for_pictures(capture: VideoCapture, mode: CameraMode) -> list[Answer]:
+    """Format first: it decides which sizes there are, and the size which rates."""
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    answers: list[Answer] = []
+    wished = mode.camera.format
+    if wished is not None:
+        capture.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*wished)))
     wishes = (
         ("width", cv2.CAP_PROP_FRAME_WIDTH, mode.width),
         ("height", cv2.CAP_PROP_FRAME_HEIGHT, mode.height),
@@ -234,6 +283,17 @@ def _ask_for(capture: VideoCapture, mode: CameraMode, name: str) -> None:
     for _, prop, wish in wishes:
         if wish is not None:
             capture.set(prop, float(wish))
-    for what, prop, wish in wishes:
-        if wish is not None and abs((got := capture.get(prop)) - wish) > 0.5:
-            _log.warning("camera %s: asked for %s %g, it gives %g", name, what, wish, got)
+    if wished is not None:
+        got_format = _four_characters(capture.get(cv2.CAP_PROP_FOURCC))
+        answers.append(Answer("format", wished, got_format, taken=got_format == wished))
+    for name, prop, wish in wishes:
+        if wish is not None:
+            got = capture.get(prop)
+            answers.append(Answer(name, f"{wish:g}", f"{got:g}", taken=abs(got - wish) <= 0.5))
+    return answers
+
+
+def _four_characters(code: float) -> str:
+    """The name of a pixel format, as OpenCV packs it."""
+    letters = int(code).to_bytes(4, "little", signed=int(code) < 0)
+    return letters.decode("ascii", "replace").strip("\0 ") or "unknown"

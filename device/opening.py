@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 
 from device.camera import Camera
+from device.camera_settings import CameraMode
 from device.clock import Clock
 from device.config import SourceSettings
 from device.fault_camera import FaultDrill
-from device.opencv_camera import CameraMode, OpenCvCamera, VideoFileCamera
+from device.opencv_camera import OpenCvCamera, VideoFileCamera
 from device.photo_camera import FolderCamera
 from device.playback import Playback
 from device.scene import SceneCamera
@@ -60,12 +61,17 @@ def open_camera(
 ) -> Camera:
     """Open a source. `classes` are the folder names that count as truth. `CameraError` if it cannot be opened."""
     if isinstance(source, (DeviceSource, CsiSource, RtspSource)):
-        return OpenCvCamera(source, CameraMode(settings.width, settings.height, settings.fps), clock)
+        return OpenCvCamera(source, camera_mode(settings), clock)
 
     def open_recording(start_s: float) -> Camera:
         return _open_recording(source, classes, start_s)
 
     return Playback(open_recording, clock, stop, paced=plays_in_real_time(source, settings), loop=settings.loop)
+
+
+def camera_mode(settings: SourceSettings) -> CameraMode:
+    """What the configuration asks of a camera."""
+    return CameraMode(settings.width, settings.height, settings.fps, settings.camera, settings.rtsp)
 
 
 def watch_limits(source: Source, settings: SourceSettings) -> WatchLimits:

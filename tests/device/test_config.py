@@ -88,6 +88,13 @@ def test_there_are_examples():
         ("[sauce]\nuri = 'x'", "sauce"),
         ("[source]\nmax_age_s = -1", "source.max_age_s"),
         ("[source.reconnect]\nfirst_s = 'soon'", "source.reconnect.first_s"),
+        ("[source.camera]\nformat = 'mjpeg'", "source.camera.format"),
+        ("[source.camera]\nexposure_ms = 0", "source.camera.exposure_ms"),
+        ("[source.camera]\npower_line_hz = 55", "source.camera.power_line_hz"),
+        ("[source.camera]\ngain = [8, 1]", "source.camera.gain"),
+        ("[source.camera]\nexposure_ms = 'auto'", "source.camera.exposure_ms"),
+        ("[source.camera]\nexposure_ms = [1, 2, 3]", "source.camera.exposure_ms"),
+        ("[source.rtsp]\ntransport = 'http'", "source.rtsp.transport"),
         ("[runtime]\nruntime = 'tpu'", "runtime.runtime"),
         ("[decision]\nmode = 'often'", "decision.mode"),
         ("[presence]\ncolumns = 1", "presence.columns"),
@@ -188,7 +195,7 @@ def test_every_flag_reaches_the_configuration():
     flags += ["--json", "out", "--view", "off", "--max-seconds", "3", "--stall-seconds", "2", "--bundle", "b"]
     flags += ["--runtime", "onnxruntime-cpu", "--threads", "2"]
     config = load_config(None, _overrides(build_parser().parse_args(["run", *flags])))
-    assert config.source.model_dump(exclude={"reconnect", "max_age_s"}) == {
+    assert config.source.model_dump(exclude={"reconnect", "max_age_s", "camera", "rtsp"}) == {
         "uri": "x",
         "width": 64,
         "height": 48,

@@ -2,13 +2,22 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from device import doctor as doctor_module
-from device.config import load_config
-from device.doctor import Check, check_bundle, doctor, examine
+from device.camera_check import CameraTrial, try_camera
+from device.camera_settings import Answer, CameraMode
+from device.cli import main
+from device.clock import ManualClock
+from device.config import DeviceConfig, SourceSettings, load_config
+from device.doctor import Check, check_bundle, check_camera, doctor, examine
 from device.machine import ThisMachine
+from device.opencv_camera import OpenCvCamera
+from smartbin.brightness import Exposure
+from smartbin.errors import CameraError
 from tests.device.staged_machine import PIP_BUILD, StagedMachine, jetson
+from tests.device.staging import FakeCapture
 
 
 @pytest.fixture(autouse=True)
@@ -135,3 +144,71 @@ def test_this_very_machine_can_be_asked():
     assert machine.run("no-such-command-at-all") is None
     assert machine.run("false") is None
     assert machine.version_of("no_such_module_at_all") is None
+
+
+class TestCamera:
+    def capture(self, clock, *, fails=()):
+        """A camera of 20 frames a second; reads whose numbers are in `fails` give nothing."""
+
+        class Twenty(FakeCapture):
+            reads = 0
+
+            def read(self):
+                clock.advance(0.05)
+                self.reads += 1
+                picture = np.full((48, 64, 3), 100 + self.reads % 2, np.uint8)
+                return (False, None) if self.reads in fails else (True, picture)
+
+        return Twenty()
+
+    def trial(self, capture, clock, uri="camera:0"):
+        def opener(source, mode: CameraMode, clock):
+            return OpenCvCamera(source, mode, clock, capture.open, lambda device: None)
+
+        return try_camera(SourceSettings(uri=uri, width=1280), clock, opener)
+
+    def test_rate_light_and_answers_are_found_out(self):
+        clock = ManualClock()
+        capture = self.capture(clock, fails=(20, 21))
+        trial = self.trial(capture, clock)
+        assert (trial.width, trial.height, trial.unfit) == (64, 48, 2)
+        assert trial.fps == pytest.approx(19, abs=1.1)
+        assert trial.exposure.mean_luma == pytest.approx(100 / 255, abs=0.01)
+        assert trial.answers == (Answer("width", "1280", "0", taken=False),)
+        assert capture.released == 1
+
+    def test_a_scene_is_no_camera(self):
+        with pytest.raises(CameraError, match="not a camera"):
+            self.trial(FakeCapture(), ManualClock(), "scene")
+
+    @pytest.mark.parametrize(
+        ("trial", "level", "said"),
+        [
+            (CameraError("cannot open the camera", where="/dev/video0", fix="plug it in"), "fail", "/dev/video0"),
+            ({"unfit": 0, "answers": ()}, "ok", "640 x 480, 29.9 frames a second"),
+            ({"unfit": 3, "answers": ()}, "warn", "3 unfit frames"),
+            (
+                {"unfit": 0, "answers": (Answer("fps", "60", "30", taken=False),)},
+                "warn",
+                "asked for fps 60, it gives 30",
+            ),
+        ],
+    )
+    def test_the_check(self, monkeypatch, trial, level, said):
+        def staged(settings, clock):
+            if isinstance(trial, CameraError):
+                raise trial
+            return CameraTrial("/dev/video0", 640, 480, 29.9, Exposure(0.4, 0.0), **trial)
+
+        monkeypatch.setattr(doctor_module, "try_camera", staged)
+        check = check_camera(DeviceConfig())
+        assert check.level == level
+        assert said in check.found
+        assert bool(check.fix) is (level != "ok")
+
+    def test_from_the_command_line(self, capsys):
+        assert main(["doctor", "--json", "--camera", "/dev/video99"]) == 1
+        captured = capsys.readouterr()
+        check = json.loads(captured.out.splitlines()[-1])
+        assert (check["name"], check["level"]) == ("camera", "fail")
+        assert "/dev/video99" in check["found"]

@@ -180,12 +180,12 @@ def test_a_driver_that_hangs_does_not_keep_the_process(code, story, tiny_bundle)
     """The capture thread hangs for good; stopped by time the daemon ends with 0, given up with 4."""
     program = (
         "import sys, threading; sys.path.insert(0, sys.argv[1])\n"
-        "from device import run_command\n"
+        "from device import opening\n"
         "from device.camera import ScriptedCamera\n"
         "class Hung(ScriptedCamera):\n"
         "    def read(self):\n"
         "        threading.Event().wait()\n"
-        "run_command.open_camera = lambda *_: Hung([], live=True)\n"
+        "opening.open_camera = lambda *_: Hung([], live=True)\n"
         "from device.cli import main\n"
         "sys.exit(main(sys.argv[2:]))"
     )
