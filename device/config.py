@@ -13,9 +13,11 @@ from device.capture import ReconnectSettings
 from device.decision import DecisionSettings
 from device.identity import DeviceSettings
 from device.presence import PresenceSettings
+from device.presence_sensor import SensorSettings
 from device.samples.settings import SampleSettings
 from device.sinks.actuator_settings import GpioSettings
 from device.sinks.settings import MqttSettings, SerialSettings, SoundSettings, WebhookSettings
+from device.steady_light import LightSettings
 from device.store.settings import StoreSettings
 from smartbin.brightness import BrightnessSettings
 from smartbin.config import SmartbinSettings, load_settings
@@ -91,7 +93,9 @@ class DeviceConfig(SmartbinSettings):
     device: DeviceSettings = DeviceSettings()
     source: SourceSettings = SourceSettings()
     brightness: BrightnessSettings | None = Field(default=None, description="default: what the bundle was trained with")
+    light: LightSettings = LightSettings()
     presence: PresenceSettings = PresenceSettings()
+    sensor: SensorSettings | None = Field(default=None, description="a presence sensor; default none")
     decision: DecisionSettings = DecisionSettings()
     sinks: SinkSettings = SinkSettings()
     runtime: RuntimeSettings = RuntimeSettings()

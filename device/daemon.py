@@ -66,6 +66,7 @@ class Daemon:
             self._watchdog.close()
             self._enter("STOPPING")
             self.camera_hangs = not self._capture.close()
+            self._pipeline.close()
             self._sinks.close()
         return self.summary()
 

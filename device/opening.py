@@ -23,6 +23,7 @@ from device.sources import (
     SceneSource,
     Source,
     VideoSource,
+    shown,
 )
 from device.watched_camera import WatchedCamera, WatchLimits
 
@@ -76,8 +77,7 @@ def camera_mode(settings: SourceSettings) -> CameraMode:
 
 def watch_limits(source: Source, settings: SourceSettings) -> WatchLimits:
     """When a source that repeats itself counts as frozen: as configured, else as befits its kind."""
-    inner = source.inner if isinstance(source, DrillSource) else source
-    from_network = isinstance(inner, RtspSource)
+    from_network = isinstance(shown(source), RtspSource)
     configured = settings.reconnect.frozen_after_s
     usual_s = _FROZEN_RTSP_S if from_network else _FROZEN_S
     return WatchLimits(usual_s if configured is None else configured, repeats_age=not from_network)

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from device.decision import Decision, Judge, Observation
 from device.frame import Frame
-from device.presence import PresenceDetector, PresenceReading
+from device.presence import PresenceReading
+from device.presence_sensor import Presence, SensedPresence
+from device.region import Region, crop_region
+from device.steady_light import SteadyGamma
 from smartbin.brightness import light_state
 from smartbin.classifier import Classifier
+from smartbin.images import BgrImage
 from smartbin.latency import StageTimer
 from smartbin.prediction import Prediction, predictions
 from smartbin.preprocess import NetworkInput, PreprocessSpec, to_input
@@ -26,33 +30,40 @@ class Step:
 
 
 class Pipeline:
-    """Holds what lasts from frame to frame. `presence` is None where every frame counts as an item (photos)."""
+    """Holds what lasts from frame to frame. `presence` is None where every frame counts as an item (photos).
+
+    `steady` is None where frames have nothing to do with each other. Of each frame only the `region` is looked at.
+    """
 
     def __init__(
         self,
         classifier: Classifier,
         spec: PreprocessSpec,
         judge: Judge,
-        presence: PresenceDetector | None,
+        presence: Presence | None,
         timer: StageTimer | None = None,
+        *,
+        steady: SteadyGamma | None = None,
+        region: Region | None = None,
     ) -> None:
         self._classifier, self._spec, self._presence = classifier, spec, presence
+        self._steady, self._region = steady, region
         self.judge = judge
         self.timer = timer if timer is not None else StageTimer()
-        self._last_s, self._source = 0.0, ""
+        self._last_s = 0.0
+        self._view: tuple[str, tuple[int, ...]] | None = None
 
     def step(self, frame: Frame) -> Step:
         """Take one frame through all stages; `InferenceError` if the network fails, `ImageError` for an unfit image."""
         with self.timer.stage("frame"):
+            self._look_for_another_view(frame)
+            image = crop_region(frame.image, self._region)
             with self.timer.stage("brightness"):
-                prepared = to_input(frame.image, self._spec)
+                prepared = self._prepare(frame.captured_s, image)
             reading = EVERYTHING_PRESENT
             if self._presence is not None:
                 with self.timer.stage("presence"):
-                    if frame.source != self._source:  # another view
-                        self._presence.relearn()
-                        self._source = frame.source
-                    reading = self._presence.update(frame.captured_s, frame.image)
+                    reading = self._presence.update(frame.captured_s, image)
             observation = self._observe(frame, prepared, reading)
             with self.timer.stage("decide"):
                 self._last_s = frame.captured_s
@@ -62,6 +73,28 @@ class Pipeline:
     def finish(self) -> Decision | None:
         """After the last frame of a recording: the decision on what is still in the bin, if there is one."""
         return self.judge.finish(self._last_s)
+
+    def close(self) -> None:
+        """Let go of a presence sensor."""
+        if isinstance(self._presence, SensedPresence):
+            self._presence.close()
+
+    def _look_for_another_view(self, frame: Frame) -> None:
+        """Another source, or another size of its pictures: what was learned of the last one is forgotten."""
+        view = (frame.source, frame.image.shape)
+        if view == self._view:
+            return
+        self._view = view
+        if self._presence is not None:
+            self._presence.relearn()
+        if self._steady is not None:
+            self._steady.forget()
+
+    def _prepare(self, now_s: float, image: BgrImage) -> NetworkInput:
+        steady = self._steady
+        if steady is None:
+            return to_input(image, self._spec)
+        return to_input(image, self._spec, lambda wanted: steady.follow(now_s, wanted))
 
     def _observe(self, frame: Frame, prepared: NetworkInput, reading: PresenceReading) -> Observation:
         """What is known of the frame; it is classified only if the judge could use that."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from device.region import Region
 from smartbin.images import BgrImage
 
 Grid: TypeAlias = NDArray[np.float32]
@@ -54,6 +55,9 @@ class PresenceSettings(BaseModel):
     )
     view_change_area: float = Field(default=0.4, gt=0, le=1, description="changed part that may be another view")
     view_change_edges: float = Field(default=0.3, ge=0, lt=1, description="below this part of the old edges it is one")
+    region: Region | None = Field(
+        default=None, description="[x, y, width, height] in parts of the picture: only this is looked at; default all"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,12 @@ from device.frame_judges import make_judge
 from device.opening import CameraOpener
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector
+from device.presence_sensor import make_presence
 from device.service_notifier import ServiceNotifier
 from device.sinks import SinkGroup
 from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
-from device.sources import DrillSource, PhotoSource, Source, parse_source
+from device.sources import PhotoSource, Source, parse_source, shown
+from device.steady_light import SteadyGamma
 from device.store_sink import open_store
 from device.summary import print_summary
 from device.watchdog import Watchdog, exit_stalled
@@ -123,10 +125,17 @@ def assemble(
     spec = manifest.preprocess
     if config.brightness is not None:
         spec = spec.model_copy(update={"brightness": config.brightness})
-    mode = resolve_mode(config, source)
+    mode, are_photos = resolve_mode(config, source), isinstance(shown(source), PhotoSource)
     verdicts = make_verdicts(config.decision, manifest.classes, manifest.thresholds)
-    presence = PresenceDetector(config.presence) if mode == "item" else None
-    pipeline = Pipeline(classifier, spec, make_judge(mode, config.decision, verdicts), presence, StageTimer())
+    pipeline = Pipeline(
+        classifier,
+        spec,
+        make_judge(mode, config.decision, verdicts),
+        make_presence(PresenceDetector(config.presence), config.sensor) if mode == "item" else None,
+        StageTimer(),
+        steady=None if mode == "every_frame" or are_photos else SteadyGamma(config.light.smooth_s),
+        region=config.presence.region,
+    )
     capture = Capture(
         opener if opener is not None else CameraOpener(source, config.source, manifest.classes, clock, stop),
         live=source.live,
@@ -167,8 +176,7 @@ def resolve_mode(config: DeviceConfig, source: Source) -> Mode:
     """The configured mode; `auto` judges each photo for itself and everything else by item."""
     if config.decision.mode != "auto":
         return config.decision.mode
-    shown = source.inner if isinstance(source, DrillSource) else source
-    return "every_frame" if isinstance(shown, PhotoSource) else "item"
+    return "every_frame" if isinstance(shown(source), PhotoSource) else "item"
 
 
 def _print_summary(daemon: Daemon, *, to_stderr: bool) -> None:

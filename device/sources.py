@@ -109,6 +109,11 @@ class DrillSource:
 Source: TypeAlias = PlainSource | DrillSource
 
 
+def shown(source: Source) -> PlainSource:
+    """What is to be seen: of a drill, the source behind it."""
+    return source.inner if isinstance(source, DrillSource) else source
+
+
 def parse_source(uri: str) -> Source:
     """Read a source URI; `ConfigError` listing the forms if it is none, or naming the file that is not there."""
     text = uri.strip()

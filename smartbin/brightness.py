@@ -8,6 +8,7 @@ helps when training saw the same enhancement (arXiv 2409.14461), so training cal
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -19,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from smartbin.images import BgrImage
 
 LightState: TypeAlias = Literal["ok", "too_dark", "too_bright"]
+SteadyGamma: TypeAlias = Callable[[float], float]
+"""Makes of the gamma that an image asks for the one to apply: how a stream of frames is kept from flickering."""
 
 _LEVELS = np.arange(256, dtype=np.float64) / 255.0
 _CLIPPED_LEVEL = 254  # a pixel at or above it has lost its detail
@@ -72,18 +75,24 @@ def measure(image: BgrImage) -> Exposure:
     return _exposure_of(_luma_histogram(image))
 
 
-def correct(image: BgrImage, settings: BrightnessSettings) -> tuple[BgrImage, Exposure]:
+def correct(
+    image: BgrImage, settings: BrightnessSettings, steady: SteadyGamma | None = None
+) -> tuple[BgrImage, Exposure]:
     """Correct an image uint8 [H, W, 3] BGR; in band, the very same array comes back.
 
     Out of band the gamma is the one that moves the mean luma to the target (a dark image) or to the edge of the band
-    (a bright one), within the limits of `settings`.
+    (a bright one), within the limits of `settings`; or what `steady` makes of it, which is told of images in band, too.
     """
     histogram = _luma_histogram(image)
     exposure = _exposure_of(histogram)
     if not settings.enabled or settings.low_luma <= exposure.mean_luma <= settings.high_luma:
+        if steady is not None:
+            steady(1.0)
         return image, exposure
     target = settings.target_luma if exposure.mean_luma < settings.low_luma else settings.high_luma
     gamma = _gamma_for(histogram, target, settings)
+    if steady is not None:
+        gamma = steady(gamma)
     if gamma == 1.0:
         return image, exposure
     corrected = cv2.LUT(image, gamma_table(gamma))

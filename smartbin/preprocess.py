@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from smartbin.brightness import BrightnessSettings, Exposure, correct
+from smartbin.brightness import BrightnessSettings, Exposure, SteadyGamma, correct
 from smartbin.errors import ImageError
 from smartbin.images import BgrImage
 
@@ -45,14 +45,15 @@ class NetworkInput:
     exposure: Exposure
 
 
-def to_input(image: BgrImage, spec: PreprocessSpec) -> NetworkInput:
+def to_input(image: BgrImage, spec: PreprocessSpec, steady: SteadyGamma | None = None) -> NetworkInput:
     """Centre crop, resize, correct the brightness, RGB: uint8 [H, W, 3] BGR to uint8 [S, S, 3] RGB.
 
-    Raises `ImageError` if `image` is not uint8 with three channels.
+    `steady` smooths the correction of a stream of frames; photos are corrected each for itself. Raises `ImageError` if
+    `image` is not uint8 with three channels.
     """
     check_image(image)
     small = shrink_frame(centre_crop(image, spec.max_aspect, spec.crop), spec.size)
-    lit, exposure = correct(small, spec.brightness)
+    lit, exposure = correct(small, spec.brightness, steady)
     return NetworkInput(np.asarray(cv2.cvtColor(lit, cv2.COLOR_BGR2RGB), np.uint8), exposure)
 
 

@@ -1,0 +1,147 @@
+"""What the pipeline does with region, light and views; the judges and the daemon have tests of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from device.config import load_config
+from device.decision import DecisionSettings, make_verdicts
+from device.frame_judges import make_judge
+from device.pipeline import Pipeline
+from device.presence import PresenceDetector, PresenceReading
+from device.region import crop_region
+from device.steady_light import SteadyGamma
+from smartbin.classifier import FunctionClassifier
+from smartbin.prediction import RejectThresholds
+from smartbin.preprocess import PreprocessSpec
+from tests.device.staging import Bin, frames_of, lit
+
+CLASSES = ("red", "green", "blue")
+TRAY = Bin()
+
+
+def make_pipeline(mode="item", *, presence=None, region=None, steady=None, seen=None):
+    def by_colour(batch):
+        if seen is not None:
+            seen.append(batch.copy())
+        return 0.2 * batch.reshape(len(batch), -1, 3).mean(axis=1)
+
+    settings = DecisionSettings()
+    verdicts = make_verdicts(settings, CLASSES, RejectThresholds(min_confidence=0.5, max_energy=1000.0))
+    classifier = FunctionClassifier(CLASSES, 32, by_colour)
+    judge = make_judge(mode, settings, verdicts)
+    return Pipeline(classifier, PreprocessSpec(size=32), judge, presence, steady=steady, region=region)
+
+
+def run(pipeline, images):
+    steps = [pipeline.step(frame) for frame in frames_of(images)]
+    return steps, [step.decision for step in steps if step.decision is not None]
+
+
+class TestRegion:
+    @pytest.mark.parametrize(
+        ("region", "size"),
+        [
+            (None, (120, 160)),
+            ((0.0, 0.0, 1.0, 1.0), (120, 160)),
+            ((0.5, 0.0, 0.5, 1.0), (120, 80)),
+            ((0.25, 0.5, 0.1, 0.25), (30, 16)),
+            ((0.95, 0.95, 0.05, 0.05), (6, 8)),
+        ],
+    )
+    def test_it_is_cut_out(self, region, size):
+        assert crop_region(TRAY.empty(), region).shape[:2] == size
+
+    def test_it_is_a_view_of_the_right_part(self):
+        image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+        cut = crop_region(image, (0.25, 0.5, 0.5, 0.5))
+        assert (cut == image[2:4, 1:3]).all()
+        assert cut.base is not None
+
+    def test_a_tiny_picture_keeps_a_pixel(self):
+        assert crop_region(np.zeros((1, 1, 3), np.uint8), (0.9, 0.9, 0.1, 0.1)).shape == (1, 1, 3)
+
+    def visit(self, at):
+        return [TRAY.empty()] * 6 + [TRAY.holding("red", at=at, size=0.4)] * 8 + [TRAY.empty()] * 8
+
+    @pytest.mark.parametrize(("at", "labels"), [(0.75, ["red"]), (0.2, [])])
+    def test_only_what_is_in_it_is_seen(self, at, labels):
+        region = (0.5, 0.0, 0.5, 1.0)
+        pipeline = make_pipeline(presence=PresenceDetector(), region=region)
+        _, decisions = run(pipeline, self.visit(at))
+        assert [decision.label for decision in decisions] == labels
+
+    def test_only_what_is_in_it_is_classified(self):
+        image = TRAY.empty()
+        image[:, :80], image[:, 80:] = (40, 40, 210), (40, 180, 40)
+        for region, label in (((0.0, 0.0, 0.5, 1.0), "red"), ((0.5, 0.0, 0.5, 1.0), "green")):
+            _, decisions = run(make_pipeline("every_frame", region=region), [image])
+            assert decisions[0].label == label
+
+
+class TestLight:
+    def test_the_correction_of_a_stream_is_smoothed_and_that_of_photos_is_not(self):
+        images = [lit(TRAY.empty(), scale, noise=0) for scale in (0.4, 0.2)]
+        alone = [step.observation.exposure.gamma for step in run(make_pipeline("every_frame"), images)[0]]
+        smoothed = run(make_pipeline("continuous", steady=SteadyGamma(0.15)), images)[0]
+        first, second = (step.observation.exposure.gamma for step in smoothed)
+        assert first == alone[0]
+        assert alone[1] < second < alone[0]
+
+    def test_another_view_starts_the_smoothing_anew(self):
+        images = [lit(TRAY.empty(), scale, noise=0) for scale in (0.4, 0.2)]
+        alone = [step.observation.exposure.gamma for step in run(make_pipeline("every_frame"), images)[0]]
+        pipeline = make_pipeline("continuous", steady=SteadyGamma(0.15))
+        frames = frames_of(images)
+        pipeline.step(frames[0])
+        step = pipeline.step(replace(frames[1], source="another view"))
+        assert step.observation.exposure.gamma == alone[1]
+
+    @pytest.mark.parametrize(("level", "kind"), [(1, "too_dark"), (255, "too_bright")])
+    def test_without_light_nothing_is_guessed(self, level, kind):
+        """An item is there, then the light goes: what was not decided before is refused, and the model is not asked."""
+        seen = []
+        blind = np.full_like(TRAY.empty(), level)
+        pipeline = make_pipeline(presence=AlwaysThere(), seen=seen)
+        _, decisions = run(pipeline, [blind] * 30)
+        assert [(decision.kind, decision.label, decision.bin) for decision in decisions] == [(kind, None, "general")]
+        assert seen == []
+        for mode in ("every_frame", "continuous"):
+            _, decisions = run(make_pipeline(mode, seen=seen), [blind] * 3)
+            assert {decision.kind for decision in decisions} == {kind}
+            assert seen == []
+
+
+class AlwaysThere:
+    """A presence that needs no light."""
+
+    def update(self, now_s, image):
+        return PresenceReading(present=True, still=True)
+
+    def relearn(self):
+        """There is nothing to forget."""
+
+
+def test_another_picture_size_is_another_view():
+    """Also one of the same shape, whose cells would fit: the camera was opened again with another crop."""
+    detector = PresenceDetector()
+    pipeline = make_pipeline(presence=detector)
+    large = Bin(seed=3, height=240, width=320)
+    steps, _ = run(pipeline, [TRAY.empty()] * 6)
+    assert not steps[-1].presence.learning
+    frames = frames_of([large.empty()] * 6, start_s=1.0)
+    assert pipeline.step(frames[0]).presence.learning
+    assert not [pipeline.step(frame) for frame in frames[1:]][-1].presence.present
+
+
+def test_the_configured_region_and_light_arrive(tmp_path):
+    path = tmp_path / "bin.toml"
+    path.write_text("[presence]\nregion = [0.1, 0, 0.8, 1]\n[light]\nsmooth_s = 0\n[sensor]\npin = 'GPIO17'\n")
+    config = load_config(path, {})
+    assert config.presence.region == (0.1, 0.0, 0.8, 1.0)
+    assert config.light.smooth_s == 0
+    assert config.sensor is not None
+    assert (config.sensor.pin, config.sensor.pull) == ("GPIO17", "up")

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from device.presence import PresenceDetector, PresenceReading
+from device.presence_sensor import GpioSensor, SensedPresence, SensorSettings, make_presence
+from smartbin.errors import ConfigError
+
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+
+
+class Told:
+    """A detector and a sensor that say what they are told."""
+
+    def __init__(self, **settings):
+        self.seen, self.sensed, self.relearned, self.closed = False, False, 0, False
+        self.presence = SensedPresence(self, SensorSettings(pin=17, **settings), self)
+        self.now_s = 0.0
+
+    def update(self, now_s, image):
+        return PresenceReading(self.seen, still=True, sharpness=7.0)
+
+    def relearn(self):
+        self.relearned += 1
+
+    def present(self):
+        if isinstance(self.sensed, Exception):
+            raise self.sensed
+        return self.sensed
+
+    def close(self):
+        self.closed = True
+
+    def watch(self, seconds, *, seen=None, sensed=None):
+        """The last answer after so many seconds of this."""
+        self.seen = self.seen if seen is None else seen
+        self.sensed = self.sensed if sensed is None else sensed
+        for _ in range(round(seconds * 10)):
+            self.now_s += 0.1
+            reading = self.presence.update(self.now_s, IMAGE)
+        return reading.present
+
+
+class TestSensedPresence:
+    def test_the_sensor_decides_and_the_picture_says_the_rest(self):
+        told = Told()
+        assert not told.watch(1, seen=True, sensed=False)
+        assert told.watch(1, seen=False, sensed=True)
+        reading = told.presence.update(told.now_s, IMAGE)
+        assert (reading.still, reading.sharpness) == (True, 7.0)
+
+    def test_one_that_is_stuck_is_not_believed_until_it_changes(self, caplog):
+        told = Told(stuck_s=10)
+        assert told.watch(9, seen=False, sensed=True)
+        assert not told.watch(2), "the picture shows nothing"
+        assert not told.watch(60)
+        assert told.presence.doubt is not None
+        assert caplog.text.count("shows nothing") == 1, "said once"
+        told.watch(0.2, sensed=False)
+        assert told.presence.doubt is None
+        assert told.watch(0.2, sensed=True)
+        assert "believed again" in caplog.text
+
+    def test_an_item_that_both_see_is_never_stuck(self):
+        told = Told(stuck_s=10)
+        assert told.watch(100, seen=True, sensed=True)
+
+    def test_one_that_misses_item_after_item_is_not_believed_until_it_sees_one(self, caplog):
+        told = Told(missed_items=3)
+        for _ in range(3):
+            assert not told.watch(2, seen=True, sensed=False)
+            told.watch(2, seen=False)
+        assert told.watch(2, seen=True), "now the picture decides"
+        assert "3 items" in caplog.text
+        assert not told.watch(1, seen=False)
+        assert told.watch(0.1, sensed=True)
+        assert told.presence.doubt is None
+
+    def test_shadows_that_pass_are_no_missed_items(self):
+        told = Told(missed_items=3)
+        for _ in range(20):
+            told.watch(0.5, seen=True, sensed=False)
+            told.watch(2, seen=False)
+        assert told.presence.doubt is None
+
+    def test_one_that_cannot_be_read_leaves_it_to_the_picture(self, caplog):
+        told = Told()
+        assert told.watch(1, seen=True, sensed=OSError("bus"))
+        assert not told.watch(1, seen=False)
+        assert caplog.text.count("cannot be read: bus") == 1
+        assert told.watch(0.2, sensed=True)
+
+    def test_relearning_and_closing_are_passed_on(self):
+        told = Told()
+        told.presence.relearn()
+        told.presence.close()
+        assert (told.relearned, told.closed) == (1, True)
+
+
+@pytest.fixture
+def pins(monkeypatch):
+    """gpiozero's mock pins."""
+    gpiozero = pytest.importorskip("gpiozero")
+    from gpiozero.pins.mock import MockFactory
+
+    factory = MockFactory()
+    monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
+    yield factory
+    factory.reset()
+
+
+class TestGpioSensor:
+    @pytest.mark.parametrize(
+        ("settings", "idle_high", "there_high"),
+        [
+            ({}, True, False),
+            ({"pull": "up", "inverted": True}, False, True),
+            ({"pull": "down"}, False, True),
+            ({"pull": "none"}, False, True),
+            ({"pull": "none", "inverted": True}, True, False),
+        ],
+    )
+    def test_levels(self, pins, settings, idle_high, there_high):
+        pin = pins.pin("GPIO17")
+
+        def drive(high):
+            pin.drive_high() if high else pin.drive_low()
+
+        sensor = GpioSensor(SensorSettings(pin=17, **settings))
+        drive(idle_high)
+        sensor.present()  # what it saw while it was set up
+        assert not sensor.present()
+        drive(there_high)
+        assert sensor.present()
+        assert sensor.present()
+        drive(idle_high)
+        sensor.present()
+        assert not sensor.present()
+        sensor.close()
+
+    def test_a_pulse_between_two_frames_is_not_lost(self, pins):
+        sensor = GpioSensor(SensorSettings(pin="GPIO4"))
+        pins.pin("GPIO4").drive_low()
+        pins.pin("GPIO4").drive_high()
+        assert sensor.present()
+        assert not sensor.present()
+        sensor.close()
+
+    def test_the_pin_is_free_after_closing(self, pins):
+        GpioSensor(SensorSettings(pin=17)).close()
+        sensor = GpioSensor(SensorSettings(pin=17))
+        with pytest.raises(ConfigError, match="cannot be used") as caught:
+            GpioSensor(SensorSettings(pin=17))
+        assert "17" in str(caught.value)
+        sensor.close()
+
+    def test_a_pin_that_is_none(self, pins):
+        with pytest.raises(ConfigError, match="cannot be used"):
+            GpioSensor(SensorSettings(pin="GPIO999"))
+
+    def test_without_gpiozero(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "gpiozero", None)
+        with pytest.raises(ConfigError, match="needs gpiozero") as caught:
+            GpioSensor(SensorSettings(pin=17))
+        assert "smartbin[gpio]" in str(caught.value)
+
+
+def test_without_a_sensor_the_picture_decides_alone():
+    detector = PresenceDetector()
+    assert make_presence(detector, None) is detector
+    told = Told()
+    assert isinstance(make_presence(detector, SensorSettings(pin=1), lambda settings: told), SensedPresence)
