@@ -24,6 +24,7 @@ _RUN_EXAMPLES = """examples:
   smartbin run --source camera:0                  a USB camera
   smartbin run --source csi:0                     a Jetson's own camera
   smartbin run --source rtsp://cam.local/stream   a network camera
+  smartbin run --source 'test://scene?faults=all' a drill: a camera that fails on purpose
   smartbin run --source photos/ --json            a folder of photos, one JSON object a line
   smartbin run --config bin.toml                  as configured; every flag overrides the file
 
@@ -147,7 +148,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog=_RUN_EXAMPLES + _EXIT_CODES,
     )
     run.add_argument(
-        "--source", metavar="URI", help="camera:0, /dev/video0, csi:0, rtsp://…, a file, a folder, scene (default)"
+        "--source",
+        metavar="URI",
+        help="camera:0, /dev/video0, csi:0, rtsp://…, a file, a folder, scene (default), test://SOURCE?faults=…",
     )
     run.add_argument(
         "--config", type=Path, metavar="FILE", help="TOML file; the package's smartbin.toml shows every key"

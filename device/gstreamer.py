@@ -56,8 +56,8 @@ def rtsp_pipeline(url: str, settings: RtspSettings, *, jetson: bool) -> str:
 
 
 def opencv_has_gstreamer() -> bool:
-    """Whether this OpenCV was built with GStreamer; pip's was not."""
-    return cv2.CAP_GSTREAMER in cv2.videoio_registry.getBackends()
+    """Whether this OpenCV can use GStreamer. Its list of back ends names it even where that is not so."""
+    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
 
 
 def _quoted(url: str) -> str:

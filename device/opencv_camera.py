@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _LOW_DELAY = "fflags;nobuffer|flags;low_delay"
 _FIRST_READS = 5  # some USB cameras fail on their first reads while they start to stream
 _STEADY_FRAMES, _STEADY_LUMA = 5, 0.01  # so many frames that differ by less from the one before: auto-exposure is done
+_STAMP_OFF_S = 2.0  # a stamp that is further off is of another clock
 
 
 class VideoCapture(Protocol):
@@ -74,6 +75,7 @@ class OpenCvCamera:
     ) -> None:
         """Open and configure; `CameraError`, with nothing left open, if any step fails."""
         self._name, self._clock, self._seq = str(source), clock, 0
+        self._from_v4l2, self._stamped = isinstance(source, DeviceSource), False
         self._capture = _open(source, mode, opener)
         try:
             self.answers = tuple(_ask(source, self._capture, mode, controls_of))
@@ -101,7 +103,21 @@ class OpenCvCamera:
         if image is None:
             raise BadFrameError("the camera gave no frame", "empty", where=self._name)
         self._seq += 1
-        return Frame(image, self._seq, self._clock.now_s(), self._name)
+        return Frame(image, self._seq, self._taken_s(), self._name)
+
+    def _taken_s(self) -> float:
+        """When the picture was taken: by the driver's stamp where it has one on our clock, else now.
+
+        V4L2 stamps a buffer when it is filled, in monotonic time (VIDIOC_QUERYBUF); OpenCV hands that on. The first
+        frame shows whether it does: by stamps of another clock nobody could tell how old a picture is.
+        """
+        now_s = self._clock.now_s()
+        if not self._stamped and self._seq > 1:
+            return now_s
+        stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        if self._seq == 1:
+            self._stamped = self._from_v4l2 and 0 <= now_s - stamp_s < _STAMP_OFF_S
+        return min(stamp_s, now_s) if self._stamped else now_s
 
     def close(self) -> None:
         """Release the device."""

@@ -11,8 +11,9 @@ import pytest
 from device import v4l2
 from device.camera_settings import CameraMode, CameraSettings, RtspSettings, refused
 from device.clock import ManualClock
+from device.doctor import built_with
 from device.frame import BadFrameError
-from device.gstreamer import csi_pipeline, rtsp_pipeline
+from device.gstreamer import csi_pipeline, opencv_has_gstreamer, rtsp_pipeline
 from device.opencv_camera import OpenCvCamera, as_bgr, device_number
 from device.sources import CsiSource, DeviceSource, RtspSource
 from smartbin.errors import CameraError
@@ -33,6 +34,29 @@ class TestOpenCvCamera:
         assert (first.seq, second.seq) == (1, 2)
         assert first.captured_s == 1000.0
         assert camera.live
+
+    def test_the_drivers_stamp_says_when_a_picture_was_taken(self):
+        """V4L2 stamps buffers in monotonic time: one that waited in the driver is as old as it is."""
+        clock = ManualClock(1000.0)
+        capture = FakeCapture([PICTURE] * 3, settings={cv2.CAP_PROP_POS_MSEC: 999_980.0})
+        camera = open_fake(capture, clock=clock)
+        assert camera.read().captured_s == pytest.approx(999.98)
+        clock.advance(4.0)
+        capture.settings[cv2.CAP_PROP_POS_MSEC] = 1_000_500.0
+        assert camera.read().captured_s == pytest.approx(1000.5), "3.5 s old"
+
+    @pytest.mark.parametrize("stamp_ms", [0.0, -1.0, 1.7e12, 500_000.0, 1_000_500.0])
+    def test_a_stamp_of_another_clock_is_not_taken(self, stamp_ms):
+        clock = ManualClock(1000.0)
+        camera = open_fake(FakeCapture([PICTURE] * 2, settings={cv2.CAP_PROP_POS_MSEC: stamp_ms}), clock=clock)
+        assert camera.read().captured_s == 1000.0
+        clock.advance(1.0)
+        assert camera.read().captured_s == 1001.0
+
+    def test_the_position_in_a_stream_is_no_stamp(self):
+        capture = FakeCapture([PICTURE] * 2, settings={cv2.CAP_PROP_POS_MSEC: 999_990.0})
+        camera = open_fake(capture, RtspSource("rtsp://host/x"), rtsp=RtspSettings(backend="ffmpeg"))
+        assert camera.read().captured_s == 1000.0
 
     def test_a_closed_door_says_what_to_do_and_is_released(self):
         capture = FakeCapture(opens=False)
@@ -195,6 +219,11 @@ class TestOpenCvCamera:
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1), (4, 6, 3), (4, 6, 4)])
 def test_every_channel_count_becomes_bgr(shape):
     assert as_bgr(np.zeros(shape, np.uint8)).shape == (4, 6, 3)
+
+
+def test_opencv_is_asked_whether_it_really_has_gstreamer():
+    """Its list of back ends names it in builds without it, too."""
+    assert opencv_has_gstreamer() is built_with(cv2.getBuildInformation(), "GStreamer")
 
 
 class TestPipelines:
