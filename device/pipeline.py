@@ -74,6 +74,10 @@ class Pipeline:
         """After the last frame of a recording: the decision on what is still in the bin, if there is one."""
         return self.judge.finish(self._last_s)
 
+    def look_at(self, region: Region | None) -> None:
+        """Look at another part of the picture from the next frame on, and learn it anew. From any thread."""
+        self._region, self._view = region, None
+
     def close(self) -> None:
         """Let go of a presence sensor."""
         if isinstance(self._presence, SensedPresence):

@@ -74,6 +74,16 @@ class TestRegion:
         _, decisions = run(pipeline, self.visit(at))
         assert [decision.label for decision in decisions] == labels
 
+    def test_another_region_is_learned_anew(self):
+        pipeline = make_pipeline(presence=PresenceDetector(), region=(0.0, 0.0, 0.5, 1.0))
+        frames = frames_of(self.visit(0.75)[:14])
+        steps = [pipeline.step(frame) for frame in frames[:6]]
+        assert not steps[-1].presence.learning
+        pipeline.look_at((0.5, 0.0, 0.5, 1.0))
+        assert pipeline.step(replace(frames[0], captured_s=1.0)).presence.learning
+        steps = [pipeline.step(replace(frame, captured_s=1.1 + number / 10)) for number, frame in enumerate(frames)]
+        assert [step.decision.label for step in steps if step.decision] == ["red"]
+
     def test_only_what_is_in_it_is_classified(self):
         image = TRAY.empty()
         image[:, :80], image[:, 80:] = (40, 40, 210), (40, 180, 40)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from device.camera import ScriptedCamera
+from device.clock import ManualClock
 from device.config import SourceSettings
 from device.frame import BadFrameError, Frame
-from device.opening import watch_limits
+from device.opening import CameraOpener, watch_limits
+from device.playback import Playback
 from device.sources import parse_source
 from device.watched_camera import WatchedCamera, WatchLimits, is_torn, same_picture
 from smartbin.errors import CameraError
@@ -100,6 +104,14 @@ class TestFrozen:
         other[3, 5, 1] ^= 1
         assert same_picture(NOISY[0], NOISY[0].copy())
         assert not same_picture(NOISY[0], other)
+
+
+def test_recordings_are_not_watched(story, colour_folder):
+    """The scene holds its pictures, and two photos may be the same."""
+    for uri in (f"scene:{story}", str(colour_folder)):
+        camera = CameraOpener(parse_source(uri), SourceSettings(), (), ManualClock(), threading.Event())()
+        assert isinstance(camera, Playback)
+        camera.close()
 
 
 @pytest.mark.parametrize(
