@@ -13,25 +13,20 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from device.camera import Camera
 from device.clock import Clock
+from device.drill_pictures import DrillPictures
 from device.fault_plan import FaultKind, FaultPlan, FaultSchedule
 from device.frame import BadFrameError, Frame
 from smartbin.errors import CameraError
-from smartbin.images import BgrImage
 
 _log = logging.getLogger(__name__)
 
 _CURED_BY_OPENING: frozenset[FaultKind] = frozenset({"freeze", "corrupt", "wrong_size", "wrong_channels"})
-_DEFAULT_PERIOD_S = 1 / 30
-_LONGEST_PERIOD_S = 1.0
 _SLOW_S = (0.05, 1.0)  # so late come the frames of a slow camera: some within the daemon's limit, some not
 _GREY, _GREEN = (128, 128, 128), (0, 154, 0)  # what missing data of a JPEG and of a YUYV frame is decoded to
-_NOISE_MARGIN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +50,13 @@ class FaultDrill:
     def __init__(
         self, plan: FaultPlan, open_inner: Callable[[], Camera], name: str, clock: Clock, stop: threading.Event
     ) -> None:
-        self._plan, self._open_inner, self._name, self._clock, self._stop = plan, open_inner, name, clock, stop
+        self._plan, self._name, self._clock, self._stop = plan, name, clock, stop
         self._schedule = FaultSchedule(plan)
         self._random = random.Random(plan.seed + 1)
-        self._inner: Camera | None = None
+        self._pictures = DrillPictures(plan, open_inner, clock)
         self._faults: list[InjectedFault] = []
         self._last: Frame | None = None
-        self._seq, self._due_s, self._period_s = 0, clock.now_s(), _DEFAULT_PERIOD_S
-        self._source_s = 0.0
-        self._noise: NDArray[np.int16] | None = None
+        self._seq, self._due_s = 0, clock.now_s()
 
     @property
     def faults(self) -> tuple[InjectedFault, ...]:
@@ -82,8 +75,7 @@ class FaultDrill:
             self._end(fault)
         elif fault is not None and fault.kind == "unplug":
             raise self._unplugged(fault)
-        if self._inner is None:
-            self._inner = self._open_inner()
+        self._pictures.open()
         return FaultCamera(self)
 
     def read(self) -> Frame | None:
@@ -96,9 +88,11 @@ class FaultDrill:
                 return None
             self._end(fault)
             fault = None
+        if not self._keep_pace():
+            return None
         frozen = self._last if fault is not None and fault.kind == "freeze" else None
-        frame = frozen if frozen is not None else self._next_frame()
-        if frame is None or not self._keep_pace():
+        frame = frozen if frozen is not None else self._pictures.read()
+        if frame is None:
             return None
         self._seq += 1
         frame = replace(frame, seq=self._seq, captured_s=self._clock.now_s())
@@ -112,9 +106,7 @@ class FaultDrill:
 
     def close(self) -> None:
         """Close the source behind it."""
-        if self._inner is not None:
-            self._inner.close()
-            self._inner = None
+        self._pictures.close()
 
     def _fault_now(self) -> InjectedFault | None:
         """The fault that is on, or that begins with this frame."""
@@ -161,43 +153,13 @@ class FaultDrill:
     def _unplugged(self, fault: InjectedFault) -> CameraError:
         return CameraError("the camera is unplugged", where=self._name, found=f"injected fault {fault.number}")
 
-    def _next_frame(self) -> Frame | None:
-        """The next picture of the source, with noise; a source that is lost itself is opened anew the next time."""
-        assert self._inner is not None, "read before open"
-        try:
-            frame = self._inner.read()
-        except CameraError:
-            self.close()
-            raise
-        if frame is None:
-            return None
-        if self._last is not None and not self._inner.live:
-            between_s = frame.captured_s - self._source_s
-            self._period_s = min(between_s, _LONGEST_PERIOD_S) if between_s > 0 else self._period_s
-        self._source_s = frame.captured_s
-        return replace(frame, image=self._with_noise(frame.image))
-
     def _keep_pace(self) -> bool:
-        """Wait for the time of the frame; what a fault held up is not made up for. False once `stop` is set."""
-        fps = self._plan.fps
-        if fps == 0 or (fps is None and self._inner is not None and self._inner.live):
+        """Wait for the time of the next frame; what a fault held up is not made up for. False once `stop` is set."""
+        period_s, now_s = self._pictures.period_s, self._clock.now_s()
+        if period_s == 0:
             return not self._stop.is_set()
-        now_s = self._clock.now_s()
-        self._due_s = max(self._due_s + (1 / fps if fps else self._period_s), now_s - _DEFAULT_PERIOD_S)
+        self._due_s = max(self._due_s + period_s, now_s)
         return not self._clock.wait(self._stop, self._due_s - now_s)
-
-    def _with_noise(self, image: BgrImage) -> BgrImage:
-        """A sensor's noise, each time another piece of one field: two frames are alike only when it freezes."""
-        level = self._plan.noise
-        if level == 0:
-            return image
-        height, width = image.shape[:2]
-        if self._noise is None or self._noise.shape[:2] != (height + _NOISE_MARGIN, width + _NOISE_MARGIN):
-            rng = np.random.default_rng(self._plan.seed)
-            size = (height + _NOISE_MARGIN, width + _NOISE_MARGIN, 3)
-            self._noise = rng.integers(-level, level, size, np.int16, endpoint=True)
-        top, left = (self._seq * 7) % _NOISE_MARGIN, (self._seq * 13) % _NOISE_MARGIN
-        return _add(image, self._noise[top : top + height, left : left + width])
 
     def _damaged(self, frame: Frame, fault: InjectedFault) -> Frame:
         """The frame as the fault leaves it."""
@@ -236,7 +198,3 @@ class FaultCamera:
         """The drill goes on with the next opening, unless all is over."""
         self._closed = True
         self._drill.release()
-
-
-def _add(image: BgrImage, noise: NDArray[np.int16]) -> BgrImage:
-    return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)

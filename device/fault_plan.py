@@ -32,8 +32,13 @@ class FaultPlan(BaseModel):
     hold_s: float = Field(default=4.0, gt=0, description="how long a fault lasts, on average")
     seed: int = Field(default=0, ge=0)
     fps: float | None = Field(
-        default=None, ge=0, le=1000, description="frames a second; left out: the recording's own, 0: as fast as it goes"
+        default=None,
+        ge=0,
+        le=1000,
+        description="frames a second, 0: as fast as they are read; the recording plays in its own time. Left out: each "
+        "of its pictures once",
     )
+    speed: float = Field(default=1.0, gt=0, le=1000, description="how many times as fast a recording plays")
     noise: int = Field(
         default=2, ge=0, le=20, description="levels of sensor noise: no two frames of a camera are alike"
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from device.fault_plan import FAULT_KINDS, FaultPlan, FaultSchedule, parse_fault
 from device.frame import BadFrameError
 from device.opening import CameraOpener
 from device.run_command import resolve_mode
+from device.scene import SceneCamera
 from device.sources import DrillSource, PhotoSource, RtspSource, SceneSource, parse_source
 from smartbin.errors import CameraError, ConfigError
 
@@ -53,7 +55,8 @@ class TestPlan:
             ("seed=1&seed=2", "twice"),
             ("every_s=0", "every_s"),
             ("every_s=1&every_frames=1", "not both"),
-            ("speed=1", "speed"),
+            ("speed=0", "speed"),
+            ("tempo=1", "tempo"),
             ("fps=-1", "fps"),
             ("log=/nowhere/at/all.jsonl", "no folder"),
         ],
@@ -138,15 +141,32 @@ class TestFaults:
         assert all((late.image != early.image).any() for early, late in pairwise(frames)), "a sensor has noise"
         assert max(np.abs(late.image.astype(int) - early.image).max() for early, late in pairwise(frames[:4])) <= 4
 
-    def test_the_rate_can_be_asked_for(self, story):
+    @pytest.mark.parametrize("speed", [1, 4])
+    def test_at_another_rate_the_recording_keeps_its_time(self, story, speed):
+        """The story has 10 pictures a second, the camera 50: each comes five times, or once and a bit."""
         clock = ManualClock()
-        camera = make_drill(story, "every_s=1000&fps=50", clock).open()
-        first = [camera.read() for _ in range(101)][0]  # noqa: RUF015 - all are read
-        assert clock.now_s() - first.captured_s == pytest.approx(2.0, abs=0.1)
+        camera = make_drill(story, f"every_s=1000&fps=50&speed={speed}", clock).open()
+        frames = [camera.read() for _ in range(101)]
+        assert clock.now_s() - frames[0].captured_s == pytest.approx(2.0, abs=0.1)
+        changes = sum(late.origin != early.origin for early, late in pairwise(frames))
+        in_its_own_time = islice(cycle(list(iter(SceneCamera(story).read, None))), 20 * speed)
+        expected = sum(late.origin != early.origin for early, late in pairwise(in_its_own_time))
+        assert changes == pytest.approx(expected, abs=3)
+        assert all((late.image != early.image).any() for early, late in pairwise(frames))
+
+    def test_what_it_looks_at_waits_while_it_gives_nothing(self, story):
+        clock = ManualClock()
+        camera = make_drill(story, "every_s=1000&fps=10", clock).open()
+        before = [camera.read() for _ in range(20)][-1]
+        clock.advance(100.0)
+        numbers = [told.file for told in SceneCamera(story).story.frames]
+        after = camera.read()
+        step = numbers.index(Path(after.origin).name) - numbers.index(Path(before.origin).name)
+        assert 1 <= step <= 6, "half a second of it"
 
     def test_at_full_speed_it_does_not_wait(self, story):
         clock = ManualClock()
-        camera = make_drill(story, "faults=black&every_frames=20&hold_s=0.001&fps=0", clock).open()
+        camera = make_drill(story, "faults=black&every_frames=20&hold_s=0.001&fps=0&speed=9", clock).open()
         for _ in range(200):
             camera.read()
             clock.advance(0.001)
