@@ -169,14 +169,22 @@ class FaultDrill:
         elif fault.kind == "black":
             image = np.zeros_like(image)
         elif fault.kind == "corrupt":
-            if self._random.random() < 0.5:
-                raise BadFrameError("the frame cannot be decoded", "empty", where=self._name)
-            image = image.copy()
-            image[round(image.shape[0] * self._random.uniform(0.2, 0.8)) :] = self._random.choice((_GREY, _GREEN))
+            return self._corrupted(frame)
         elif fault.kind == "wrong_size":
             image = image[: max(1, image.shape[0] // 2)]
         elif fault.kind == "wrong_channels":
             image = image[..., :2] if self._random.random() < 0.5 else image[..., 0]
+        return replace(frame, image=image)
+
+    def _corrupted(self, frame: Frame) -> Frame:
+        """As of a bad cable: half of the frames come through, the others cannot be decoded, or only in part."""
+        chance = self._random.random()
+        if chance < 0.5:
+            return frame
+        if chance < 0.75:
+            raise BadFrameError("the frame cannot be decoded", "empty", where=self._name)
+        image = frame.image.copy()
+        image[round(image.shape[0] * self._random.uniform(0.2, 0.8)) :] = self._random.choice((_GREY, _GREEN))
         return replace(frame, image=image)
 
 
