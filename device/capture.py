@@ -177,7 +177,8 @@ class Capture:
     def _keep_reading(self) -> None:
         """Read until the recording ends; a live camera that was lost is opened again, with growing pauses.
 
-        They start over once a camera has lasted longer than the last pause: one that fails at once again is no success.
+        They start over once a camera has lasted, for longer than the last pause or than what makes a camera lost: one
+        that fails at once again is no success.
         """
         pause_s = self._reconnect.first_s
         while not self._stop.is_set():
@@ -188,7 +189,8 @@ class Capture:
                 if not self._live or self._captured == 0:
                     raise
                 self.trouble = error
-            if self._captured > before and self._clock.now_s() - opened_s > pause_s:
+            lasting_s = min(pause_s, self._reconnect.lost_after_s)
+            if self._captured > before and self._clock.now_s() - opened_s > lasting_s:
                 pause_s = self._reconnect.first_s
             if self._clock.wait(self._stop, pause_s * (1 - self._reconnect.jitter * self._chance())):
                 return None

@@ -174,11 +174,18 @@ class LiveFor(ScriptedCamera):
         return super().read()
 
 
-@pytest.mark.parametrize(("frames", "pauses"), [(1, [1.0, 2.0, 4.0]), (3, [1.0, 1.0, 1.0])])
-def test_only_a_camera_that_lasts_ends_the_growth_of_the_pauses(frames, pauses):
+@pytest.mark.parametrize(
+    ("lives", "pauses"),
+    [
+        ([1, 1, 1], [1.0, 2.0, 4.0]),
+        ([3, 3, 3], [1.0, 1.0, 1.0]),
+        ([1, 1, 1, 2, 1], [1.0, 2.0, 4.0, 1.0, 2.0]),
+    ],
+)
+def test_only_a_camera_that_lasts_ends_the_growth_of_the_pauses(lives, pauses):
     """One that opens, gives a frame and fails again would otherwise be opened for ever, as fast as it goes."""
     clock, stop = ManualClock(), threading.Event()
-    tries = iter([LiveFor(clock, FRAMES[:frames]) for _ in range(3)])
+    tries = iter([LiveFor(clock, FRAMES[:frames]) for frames in lives])
 
     def open_camera():
         camera = next(tries, None)
