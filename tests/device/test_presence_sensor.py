@@ -5,9 +5,12 @@ import sys
 import numpy as np
 import pytest
 
+from device.camera import ScriptedCamera
 from device.presence import PresenceDetector, PresenceReading
 from device.presence_sensor import GpioSensor, SensedPresence, SensorSettings, make_presence
 from smartbin.errors import ConfigError
+from tests.device.staging import Bin, frames_of
+from tests.device.test_daemon import build
 
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 
@@ -173,3 +176,21 @@ def test_without_a_sensor_the_picture_decides_alone():
     assert make_presence(detector, None) is detector
     told = Told()
     assert isinstance(make_presence(detector, SensorSettings(pin=1), lambda settings: told), SensedPresence)
+
+
+def test_the_daemon_lets_go_of_the_sensor_and_decides_by_its_word():
+    """Nothing is to be seen, and the sensor says that something is there: it is judged, by what the picture shows."""
+    told = Told()
+    frames = frames_of([Bin().holding("red", size=0.9)] * 30)
+
+    class Coming(ScriptedCamera):
+        def read(self):
+            frame = super().read()
+            told.sensed = frame is not None and frame.seq > 10
+            return frame
+
+    daemon, recorder, _, _ = build(lambda: Coming(frames))
+    daemon._pipeline._presence = SensedPresence(told, SensorSettings(pin=17), PresenceDetector())
+    assert daemon.run().items == 1
+    assert recorder.labels == ["red"]
+    assert told.closed
