@@ -1,4 +1,4 @@
-"""Cameras and video files through OpenCV: V4L2, GStreamer (Jetson's CSI), FFmpeg (RTSP, files)."""
+"""Live cameras through OpenCV: V4L2, GStreamer (Jetson's CSI, RTSP), FFmpeg (RTSP)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol, cast
 
 import cv2
@@ -157,45 +156,6 @@ class OpenCvCamera:
         except cv2.error as error:
             _log.debug("camera %s: %s", self._name, error)
             return None
-
-
-class VideoFileCamera:
-    """A video file, frame by frame; `captured_s` runs with the video's own frame rate."""
-
-    live = False
-
-    def __init__(self, path: Path, start_s: float = 0.0, *, opener: OpenCapture = open_capture) -> None:
-        """Open; `CameraError` if it is no video that OpenCV can read."""
-        self._path, self._seq, self._start_s = path, 0, start_s
-        self._capture = opener(str(path), cv2.CAP_FFMPEG, [])
-        if not self._capture.isOpened():  # an OpenCV without FFmpeg may still have another reader
-            self._capture.release()
-            self._capture = opener(str(path), cv2.CAP_ANY, [])
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise CameraError(
-                "cannot read the video",
-                where=path,
-                expected="a video that OpenCV can decode",
-                fix="`smartbin doctor` says what this OpenCV can; H.264 in MP4 works nearly everywhere",
-            )
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 1 <= fps <= 1000 else 30.0
-
-    def read(self) -> Frame | None:
-        """The next frame, None at the end."""
-        done, image = self._capture.read()
-        if not done or image is None:
-            if self._seq == 0:
-                raise CameraError("the video has no frame that can be decoded", where=self._path)
-            return None
-        self._seq += 1
-        captured_s = self._start_s + (self._seq - 1) / self.fps
-        return Frame(as_bgr(image), self._seq, captured_s, str(self._path), origin=f"{self._path}#{self._seq}")
-
-    def close(self) -> None:
-        """Release the file."""
-        self._capture.release()
 
 
 def as_bgr(image: NDArray[np.uint8]) -> BgrImage:

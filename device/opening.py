@@ -9,7 +9,7 @@ from device.camera_settings import CameraMode
 from device.clock import Clock
 from device.config import SourceSettings
 from device.fault_camera import FaultDrill
-from device.opencv_camera import OpenCvCamera, VideoFileCamera
+from device.opencv_camera import OpenCvCamera
 from device.photo_camera import FolderCamera
 from device.playback import Playback
 from device.scene import SceneCamera
@@ -25,6 +25,7 @@ from device.sources import (
     VideoSource,
     shown,
 )
+from device.video_file import VideoFileCamera
 from device.watched_camera import WatchedCamera, WatchLimits
 
 _FROZEN_S, _FROZEN_RTSP_S = 3.0, 30.0  # a network camera may send a still scene unchanged until its next key frame

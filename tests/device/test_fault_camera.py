@@ -8,6 +8,7 @@ from collections import Counter
 from itertools import cycle, islice, pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -323,6 +324,26 @@ def test_a_drill_hands_on_the_loss_of_the_source_behind_it(story):
     with pytest.raises(CameraError, match="incomplete"):
         read_until(drill, camera, begun)
     assert drill.open().read() is not None, "the source is opened anew"
+
+
+def test_a_folder_of_photos_and_a_video_behind_it(colour_folder, tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, (64, 48))
+    for level in (50, 100, 150):
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    for behind, period_s, length in ((colour_folder, 1.0, 9), (path, 0.05, 3)):
+        clock = ManualClock()
+        opener = CameraOpener(
+            parse_source(f"test://{behind}?every_s=1000"), SourceSettings(), ("red",), clock, threading.Event()
+        )
+        camera = opener()
+        frames = [camera.read() for _ in range(2 * length)]
+        origins = [frame.origin for frame in frames]
+        assert origins[:length] == origins[length:], "it starts over"
+        assert len(set(origins)) == length
+        assert frames[2].captured_s - frames[1].captured_s == pytest.approx(period_s, rel=0.01)
+        assert clock.now_s() == frames[-1].captured_s
 
 
 def test_a_plan_can_be_built_in_code(story):

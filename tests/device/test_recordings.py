@@ -10,12 +10,12 @@ import pytest
 
 from device.clock import ManualClock
 from device.config import SourceSettings
-from device.opencv_camera import VideoFileCamera
 from device.opening import open_camera, plays_in_real_time
 from device.photo_camera import FolderCamera
 from device.playback import Playback
 from device.scene import SceneCamera, builtin_scene_path, read_story
 from device.sources import PhotoSource, SceneSource, VideoSource
+from device.video_file import VideoFileCamera
 from smartbin.errors import CameraError, ConfigError
 from tests.device.staging import FakeCapture
 
