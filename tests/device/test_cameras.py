@@ -280,7 +280,7 @@ class FakeControls:
 
 WEBCAM = {
     v4l2.AUTO_EXPOSURE: 1, v4l2.EXPOSURE_TIME: 156, v4l2.DYNAMIC_RATE: 1, v4l2.GAIN: 0,
-    v4l2.AUTO_WHITE_BALANCE: 0, v4l2.WHITE_BALANCE_K: 4600, v4l2.POWER_LINE: 2,
+    v4l2.AUTO_WHITE_BALANCE: 1, v4l2.WHITE_BALANCE_K: 4600, v4l2.POWER_LINE: 2,
 }  # fmt: skip
 
 
@@ -289,8 +289,9 @@ class TestControls:
         return v4l2.ask_controls(CameraSettings(**settings), controls)
 
     def test_by_default_all_is_automatic_and_the_rate_is_held(self):
-        controls = FakeControls(WEBCAM)
+        controls = FakeControls({**WEBCAM, v4l2.AUTO_WHITE_BALANCE: 0, v4l2.AUTO_GAIN: 0})
         (answer,) = self.ask(controls)
+        assert controls.values[v4l2.AUTO_GAIN] == 1
         assert str(answer) == "frame rate held"
         assert controls.values[v4l2.AUTO_EXPOSURE] == 3
         assert controls.values[v4l2.DYNAMIC_RATE] == 0
@@ -318,6 +319,7 @@ class TestControls:
         assert not refused(answers)
         assert [str(answer) for answer in answers[:3]] == ["exposure 8 ms", "gain 4", "white balance 3000 K"]
         assert controls.values[v4l2.AUTO_EXPOSURE] == 1
+        assert controls.values[v4l2.AUTO_WHITE_BALANCE] == 0
         assert controls.values[v4l2.POWER_LINE] == 1
         answers = self.ask(controls, exposure_ms=40, white_balance_k=9000)
         assert [str(answer) for answer in answers] == [

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from device.clock import SystemClock
 from device.config import load_config
 from device.decision import DecisionSettings, make_verdicts
 from device.frame_judges import make_judge
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector, PresenceReading
 from device.region import crop_region
+from device.run_command import assemble
+from device.sinks import SinkGroup
+from device.sources import parse_source
 from device.steady_light import SteadyGamma
+from smartbin.bundle import read_bundle
 from smartbin.classifier import FunctionClassifier
 from smartbin.prediction import RejectThresholds
 from smartbin.preprocess import PreprocessSpec
+from smartbin.runtime import open_classifier
 from tests.device.staging import Bin, frames_of, lit
 
 CLASSES = ("red", "green", "blue")
@@ -147,7 +154,30 @@ def test_another_picture_size_is_another_view():
     assert not [pipeline.step(frame) for frame in frames[1:]][-1].presence.present
 
 
-def test_the_configured_region_and_light_arrive(tmp_path):
+def assembled(uri, bundle_path, **overrides):
+    """The pipeline of `smartbin run` for a source."""
+    config = load_config(None, {"source.uri": uri, **overrides})
+    bundle, stop, source = read_bundle(bundle_path), threading.Event(), parse_source(uri)
+    classifier = open_classifier(bundle)
+    return assemble(config, source, bundle, classifier, SinkGroup([], reader_gone=stop.set), SystemClock(), stop)
+
+
+@pytest.mark.parametrize(("region", "items"), [(None, 2), ([0.0, 0.0, 1.0, 0.2], 0)])
+def test_smartbin_run_looks_at_the_configured_region(story, tiny_bundle, region, items):
+    """The story's items lie in the middle half of the height."""
+    daemon = assembled(f"scene:{story}", tiny_bundle, **{"presence.region": region, "source.pace": "fast"})
+    assert daemon.run().items == items
+
+
+def test_smartbin_run_smooths_streams_and_no_photos(story, colour_folder, tiny_bundle):
+    steady = assembled(f"scene:{story}", tiny_bundle, **{"light.smooth_s": 0.5})._pipeline._steady
+    steady.follow(0.0, 0.5)
+    assert steady.follow(0.5, 1.5) == pytest.approx(0.5 * 3 ** (1 - np.exp(-1)), abs=0.001)
+    assert assembled(str(colour_folder), tiny_bundle)._pipeline._steady is None
+    assert assembled(str(colour_folder), tiny_bundle, **{"decision.mode": "item"})._pipeline._steady is None
+
+
+def test_the_configured_region_and_light_are_read(tmp_path):
     path = tmp_path / "bin.toml"
     path.write_text("[presence]\nregion = [0.1, 0, 0.8, 1]\n[light]\nsmooth_s = 0\n[sensor]\npin = 'GPIO17'\n")
     config = load_config(path, {})

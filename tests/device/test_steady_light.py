@@ -40,6 +40,13 @@ def test_in_nearly_steady_light_the_gamma_does_not_move():
     assert changes(gammas(flickering, smooth_s=0))[5:].max() > 0.0, "each for itself they do"
 
 
+def test_a_hundredth_is_no_change():
+    steady = SteadyGamma(0.15)
+    steady.follow(0.0, 0.5)
+    assert [steady.follow(number, 0.504) for number in (1.0, 2.0, 3.0)] == [0.5] * 3
+    assert steady.follow(4.0, 0.51) == pytest.approx(0.51, abs=0.001)
+
+
 def test_at_the_edge_of_the_band_it_flickers_far_less():
     """The light wavers about the edge, where the correction by itself jumps from none to a lot."""
     edge = 0.25 / correct(TRAY, SETTINGS)[1].mean_luma
