@@ -149,6 +149,8 @@ def test_the_unit_starts_what_there_is_and_restarts_where_that_can_help():
     worth_it = {str(error.exit_code) for error in (errors.CameraError, errors.InferenceError, errors.StalledError)}
     assert set(setting("RestartPreventExitStatus").split()) == hopeless
     assert not hopeless & worth_it
+    starts = float(setting("StartLimitIntervalSec")) / float(setting("RestartSec"))
+    assert starts < int(setting("StartLimitBurst"))  # a camera that is missing at every start never uses them up
     assert float(setting("WatchdogSec")) > 2 * 15  # ours says what stood still, so it has to be first
 
 
