@@ -62,7 +62,7 @@ def _diff(options: argparse.Namespace) -> int:
 def _install(options: argparse.Namespace) -> int:
     config = _config(options)
     store = config.bundles.store
-    done = store.install(options.bundle, lambda copy: _self_test(copy, config), config.bundles.public_key)
+    done = store.install(options.bundle, lambda copy: test_here(copy, config), config.bundles.public_key)
     tested = "no self-test: it has no golden inputs"
     if done.test is not None:
         off = f"probabilities within {done.test.largest_difference:.2g}"
@@ -108,8 +108,8 @@ def _config(options: argparse.Namespace) -> DeviceConfig:
     return load_config(options.config, {})
 
 
-def _self_test(copy: Bundle, config: DeviceConfig) -> SelfTest | None:
-    """With the runtime that the daemon would take."""
+def test_here(copy: Bundle, config: DeviceConfig) -> SelfTest | None:
+    """The self-test of a bundle with the runtime that the daemon would take; None if it has no golden inputs."""
     classifier = open_classifier(copy, config.runtime.runtime, config.runtime.threads, config.engine)
     try:
         return self_test(copy, classifier)

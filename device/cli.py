@@ -180,6 +180,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--json", nargs="?", const="-", metavar="FILE", help="write events as JSON lines to FILE, or to stdout"
     )
     run.add_argument("--view", choices=("auto", "live", "plain", "off"), help="what the terminal shows")
+    run.add_argument(
+        "--page", action="store_true", default=None, help="serve the bin's page ([page] says where: 127.0.0.1:8080)"
+    )
     run.add_argument("--max-seconds", type=float, metavar="S", help="stop after so long")
     run.add_argument("--stall-seconds", type=float, metavar="S", help="end with exit code 6 when the loop stands still")
     run.add_argument("--verbose", "-v", action="store_true", help="log more")

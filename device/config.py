@@ -19,8 +19,9 @@ from device.sinks.actuator_settings import GpioSettings
 from device.sinks.settings import MqttSettings, SerialSettings, SoundSettings, WebhookSettings
 from device.steady_light import LightSettings
 from device.store.settings import StoreSettings
+from device.web.settings import PageSettings
 from smartbin.brightness import BrightnessSettings
-from smartbin.config import SmartbinSettings, load_settings
+from smartbin.config import SmartbinSettings, load_with_origins
 from smartbin.engine.options import EngineSettings
 from smartbin.runtime import RuntimeName
 
@@ -103,8 +104,14 @@ class DeviceConfig(SmartbinSettings):
     bundles: BundleSettings = BundleSettings()
     store: StoreSettings = StoreSettings()
     samples: SampleSettings = SampleSettings()
+    page: PageSettings = PageSettings()
 
 
 def load_config(file: Path | None, overrides: dict[str, object]) -> DeviceConfig:
     """Load the configuration; `ConfigError` names place, key and value of what is wrong in it."""
-    return load_settings(DeviceConfig, file, overrides)
+    return load_config_with_origins(file, overrides)[0]
+
+
+def load_config_with_origins(file: Path | None, overrides: dict[str, object]) -> tuple[DeviceConfig, dict[str, str]]:
+    """The configuration, and where each of its values that is no default came from, by dotted key."""
+    return load_with_origins(DeviceConfig, file, overrides)

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 
-from device.capture import Capture, ReconnectSettings
+from device.capture import Capture, CaptureCounts, ReconnectSettings
 from device.clock import Clock
 from device.decision import Decision
 from device.events import Event, FrameView, Lifecycle, Session
@@ -76,6 +76,16 @@ class Daemon:
         return self._tally.summary(
             seconds, self._capture.counts, self._pipeline.timer.summaries(), self._sinks.failures, self._sinks.counts()
         )
+
+    @property
+    def capture_counts(self) -> CaptureCounts:
+        """What became of the frames; any thread may ask."""
+        return self._capture.counts
+
+    @property
+    def without_progress_s(self) -> float:
+        """How long the main loop has not come round; any thread may ask."""
+        return self._watchdog.unfed_s
 
     def _loop(self) -> None:
         while not self._stop.is_set() and not self._time_is_up():

@@ -19,6 +19,8 @@ from device.region import Region
 from smartbin.images import BgrImage
 
 Grid: TypeAlias = NDArray[np.float32]
+Region: TypeAlias = tuple[float, float, float, float]
+"""Left, top, width and height as parts of the picture's."""
 
 _THIRDS = np.full((1, 3), 1 / 3, np.float32)
 _BLIND_LEVEL = 1.5  # mean level (of 255) below which a frame holds nothing to compare
@@ -72,6 +74,8 @@ class PresenceReading:
     sharpness: float = 0.0
     gain: float = 1.0
     learning: bool = False
+    region: Region | None = None
+    """Where the item is, while one is there."""
 
 
 class PresenceDetector:
@@ -148,7 +152,8 @@ class PresenceDetector:
         expected, gain = match_light(background, cells)
         difference = cells - expected
         level = max(settings.level * min(gain, 1.0), 6.0 * self._noise, 1.0)
-        area = float((np.abs(difference).max(axis=2) > level).mean())
+        changed = np.abs(difference).max(axis=2) > level
+        area = float(changed.mean())
         slope = _slope(_plane(difference))
         edges = float((slope > max(settings.edge_level * min(gain, 1.0), 6.0 * self._noise, 1.0)).mean())
         if self._view_changed(background, cells, area, gain, still, motion):
@@ -158,7 +163,8 @@ class PresenceDetector:
         needed_edges = settings.enter_edges * (0.5 if self._present else 1.0)
         self._present = area >= needed and edges >= needed_edges and not self._jumped
         self._follow(background, cells, expected, gain, now_s, since_s, still)
-        return PresenceReading(self._present, still, area, edges, motion, sharpness, gain)
+        region = region_of(changed) if self._present else None
+        return PresenceReading(self._present, still, area, edges, motion, sharpness, gain, region=region)
 
     def _view_changed(
         self, background: Grid, cells: Grid, area: float, gain: float, still: bool, motion: float
@@ -223,6 +229,16 @@ def _refit(x: Grid, y: Grid, gain: float, offset: float) -> tuple[float, float]:
     sxy = float(x @ y) - count * mean_x * count * mean_y / ridge
     gain = max(sxy / max(sxx, 1e-3), _MIN_GAIN)
     return gain, count * (mean_y - gain * mean_x) / ridge
+
+
+def region_of(changed: NDArray[np.bool_]) -> Region | None:
+    """The frame around the largest connected part of the changed cells bool [h, w], None if nothing changed."""
+    _, _, found, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8), connectivity=8)
+    if len(found) < 2:
+        return None
+    left, top, width, height, _ = found[1 + int(np.argmax(found[1:, cv2.CC_STAT_AREA]))].tolist()
+    rows, columns = changed.shape
+    return left / columns, top / rows, width / columns, height / rows
 
 
 def _median(values: Grid) -> float:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 from rich.console import Console
 
+from device.bundle_command import test_here
 from device.bundles import choose_bundle
 from device.camera import Camera
 from device.capture import Capture
 from device.clock import Clock, SystemClock
-from device.config import DeviceConfig, load_config
+from device.config import DeviceConfig, load_config_with_origins
 from device.daemon import Daemon
 from device.decision import Mode, make_verdicts
 from device.events import Session
@@ -32,19 +35,23 @@ from device.sinks import SinkGroup
 from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
 from device.sources import PhotoSource, Source, parse_source, shown
 from device.steady_light import SteadyGamma
-from device.store_sink import open_store
+from device.status import BinStatus, QueueCounts
+from device.store_sink import StoreSink, open_store
 from device.summary import print_summary
 from device.watchdog import Watchdog, exit_stalled
+from device.web.opening import OpenPage, open_page
+from device.web.parts import PageParts
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError, StalledError, drop_stdout
+from smartbin.golden import SelfTest
 from smartbin.latency import StageTimer
 from smartbin.runtime import open_classifier
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     """Run the daemon until it ends or `stop` is set; 0 when it was stopped or the recording is over."""
-    config = load_config(options.config, _overrides(options))
+    config, origins = load_config_with_origins(options.config, _overrides(options))
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
@@ -53,11 +60,13 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     cv2.setNumThreads(config.runtime.opencv_threads)
     if options.source is None and config.source.uri == "scene":
         print("no --source given: playing the built-in scene (try --source camera:0)", file=sys.stderr)
-    return run_daemon(config, SystemClock(), stop)
+    return run_daemon(config, SystemClock(), stop, origins)
 
 
-def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int:
-    """Everything between configuration and exit code."""
+def run_daemon(
+    config: DeviceConfig, clock: Clock, stop: threading.Event, origins: Mapping[str, str] = MappingProxyType({})
+) -> int:
+    """Everything between configuration and exit code. `origins` say where the values come from; the page shows it."""
     source = parse_source(config.source.uri)
     bundle = choose_bundle(config.runtime.bundle, config.bundles)
     with ExitStack() as stack:
@@ -70,9 +79,15 @@ def run_daemon(config: DeviceConfig, clock: Clock, stop: threading.Event) -> int
             stack.callback(sink.close)
         notifier = ServiceNotifier.of_environment(clock)
         told = [notifier] if notifier is not None else []
-        sinks = SinkGroup([*open_sinks(config, Console(), clock), *kept, *told], reader_gone=stop.set)
+        status = BinStatus(clock)
+        sinks = SinkGroup([*open_sinks(config, Console(), clock), *kept, *told, status], reader_gone=stop.set)
         on_progress = notifier.alive if notifier is not None else None
-        daemon = assemble(config, source, bundle, classifier, sinks, clock, stop, on_progress=on_progress)
+        daemon = assemble(
+            config, source, bundle, classifier, sinks, clock, stop, on_progress=on_progress, timer=status.timer
+        )
+        status.watch(lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept))
+        if config.page.enabled:
+            stack.callback(_open_page(config, origins, status, bundle, clock, keeps=bool(kept)).close)
         failure: SmartbinError | None = None
         try:
             daemon.run()
@@ -114,6 +129,7 @@ def assemble(
     stop: threading.Event,
     opener: Callable[[], Camera] | None = None,
     on_progress: Callable[[], None] | None = None,
+    timer: StageTimer | None = None,
 ) -> Daemon:
     """The daemon for a source, a model and sinks; nothing is started yet.
 
@@ -132,7 +148,7 @@ def assemble(
         spec,
         make_judge(mode, config.decision, verdicts),
         make_presence(PresenceDetector(config.presence), config.sensor) if mode == "item" else None,
-        StageTimer(),
+        timer,
         steady=None if mode == "every_frame" or are_photos else SteadyGamma(config.light.smooth_s),
         region=config.presence.region,
     )
@@ -179,6 +195,24 @@ def resolve_mode(config: DeviceConfig, source: Source) -> Mode:
     return "every_frame" if isinstance(shown(source), PhotoSource) else "item"
 
 
+def _open_page(
+    config: DeviceConfig, origins: Mapping[str, str], status: BinStatus, bundle: Bundle, clock: Clock, *, keeps: bool
+) -> OpenPage:
+    def test(copy: Bundle) -> SelfTest | None:
+        return test_here(copy, config)
+
+    return open_page(PageParts(socket.gethostname(), config, origins, status, bundle, test, clock, keeps))
+
+
+def queue_counts(kept: Sequence[StoreSink]) -> list[QueueCounts]:
+    """What waits and what was lost, of all that write or send on threads of their own."""
+    found = []
+    for sink in kept:
+        counts = sink.writer.counts
+        found.append(QueueCounts("store", counts.waiting, counts.dropped, counts.failures))
+    return found
+
+
 def _print_summary(daemon: Daemon, *, to_stderr: bool) -> None:
     summary = daemon.summary()
     if summary.frames == 0:
@@ -212,4 +246,5 @@ def _overrides(options: argparse.Namespace) -> dict[str, object]:
         "runtime.threads": options.threads,
         "runtime.max_seconds": options.max_seconds,
         "runtime.stall_s": options.stall_seconds,
+        "page.enabled": options.page,
     }

@@ -47,6 +47,11 @@ class Watchdog:
         if self._on_feed is not None:
             self._on_feed()
 
+    @property
+    def unfed_s(self) -> float:
+        """How long ago that was."""
+        return self._clock.now_s() - self._fed_s
+
     def close(self) -> None:
         """Stop watching."""
         self._done.set()

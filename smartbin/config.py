@@ -31,7 +31,7 @@ Settings = TypeVar("Settings", bound="SmartbinSettings")
 
 SHARED_PREFIX, TRAIN_PREFIX = "SMARTBIN_", "SMARTBIN_TRAIN_"
 _DELIMITER = "__"
-_ENVIRONMENT = "the environment"
+COMMAND_LINE, ENVIRONMENT = "the command line", "the environment"
 
 
 class SmartbinSettings(BaseSettings):
@@ -66,17 +66,30 @@ def load_settings(
     `overrides` are the command line's: dotted keys, for example `{"source.uri": "camera:0"}`; a value of None is left
     out. Without `environment` its variables are not asked, as for a file that holds what was settled before.
     """
+    return load_with_origins(model, file, overrides, environment=environment)[0]
+
+
+def load_with_origins(
+    model: type[Settings],
+    file: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    environment: bool = True,
+) -> tuple[Settings, dict[str, str]]:
+    """`load_settings`, and where each value that is no default came from: by dotted key, as errors name the place."""
     sources: list[tuple[str, dict[str, object]]] = [
-        ("the command line", _nested(overrides or {})),
-        (_ENVIRONMENT, _from_environment(model) if environment else {}),
+        (COMMAND_LINE, _nested(overrides or {})),
+        (ENVIRONMENT, _from_environment(model) if environment else {}),
     ]
     if file is not None:
         sources.append((str(file), _from_file(model, file)))
     merged: dict[str, object] = {}
-    for _, values in reversed(sources):
+    origins: dict[str, str] = {}
+    for name, values in reversed(sources):
         merged = _merge(merged, values)
+        origins |= dict.fromkeys(dotted(values), name)
     try:
-        return model.model_validate(merged)
+        return model.model_validate(merged), origins
     except ValidationError as error:
         raise _config_error(error, model, sources) from error
 
@@ -98,7 +111,7 @@ def _config_error(
             where=f"{origins[0]}, key {path}",
             found=_shown(path, problem["input"]),
             expected=f"one of: {', '.join(_known_keys(model, key[:-1]))}",
-            fix=f"a key of a section is written {inside}" if origins[0] == _ENVIRONMENT and len(key) == 1 else None,
+            fix=f"a key of a section is written {inside}" if origins[0] == ENVIRONMENT and len(key) == 1 else None,
         )
     if problem["type"] == "missing":
         return ConfigError(f"missing configuration key{more}: {path}")

@@ -58,4 +58,5 @@ class StageTimer:
 
     def summaries(self) -> dict[str, LatencySummary]:
         """A summary a stage, in the order in which the stages first ran."""
-        return {name: summarise(list(samples)) for name, samples in self._samples.items()}
+        stages = self._samples.copy()  # another thread may ask while a stage runs for the first time
+        return {name: summarise(list(samples)) for name, samples in stages.items()}

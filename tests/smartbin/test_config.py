@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from smartbin.config import SmartbinSettings, dotted, load_settings
+from smartbin.config import COMMAND_LINE, ENVIRONMENT, SmartbinSettings, dotted, load_settings, load_with_origins
 from smartbin.errors import ConfigError
 
 
@@ -115,3 +115,12 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_nested_tables_by_dotted_keys() -> None:
     assert dotted({"a": 1, "b": {"c": [2], "d": {"e": {}, "f": None}}}) == {"a": 1, "b.c": [2], "b.d.f": None}
+
+
+def test_where_each_value_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, 'name = "from file"\n[camera]\nuri = "from file"\nfps = 10\n')
+    monkeypatch.setenv("SMARTBIN_CAMERA__FPS", "20")
+    found, origins = load_with_origins(Settings, file, {"name": "x"})
+    assert (found.name, found.camera.fps) == ("x", 20)
+    assert origins == {"name": COMMAND_LINE, "camera.fps": ENVIRONMENT, "camera.uri": str(file)}
+    assert load_with_origins(Settings, None, {})[1] == {"camera.fps": ENVIRONMENT}

@@ -1,0 +1,271 @@
+"""`/api`: all that the page shows and does, for programs. Described by /api/openapi.json."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response, StreamingResponse
+
+from device.web.charts import days_of
+from device.web.config_view import Setting
+from device.web.context import Bin
+from device.web.live import BOUNDARY, Endless
+from device.web.machine_load import read_load
+from device.web.model_shelf import title
+from device.web.models import (
+    MOST_NUMBER,
+    ClassLabel,
+    Counts,
+    DayAnswer,
+    Done,
+    EstimateAnswer,
+    EventAnswer,
+    EventPage,
+    HealthAnswer,
+    InstallRequest,
+    LabelRequest,
+    LiveState,
+    ModelAnswer,
+    OfferAnswer,
+    QueueAnswer,
+    SampleAnswer,
+    SamplePage,
+    StageAnswer,
+)
+from device.web.problems import MEDIA_TYPE, Problem, Refusal
+
+Number = Annotated[int, Path(ge=1, le=MOST_NUMBER)]
+Before = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="only ones before this number")]
+_TOLD_EVERY_S, _ALIVE_S = 0.2, 10.0
+_STREAMS = 16
+
+
+def _refusals(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with, for the OpenAPI document."""
+    always = (
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    )
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {int(status): {"description": status.phrase, "content": content} for status in (*always, *statuses)}
+
+
+def make_api(bin_: Bin) -> APIRouter:
+    """The routes of a bin."""
+    api = APIRouter(prefix="/api", responses=_refusals())
+    _add_live(api, bin_)
+    _add_history(api, bin_)
+    _add_samples(api, bin_)
+    _add_models(api, bin_)
+    return api
+
+
+def _add_live(api: APIRouter, bin_: Bin) -> None:
+    listeners = 0
+
+    def listener_left() -> None:
+        nonlocal listeners
+        listeners -= 1
+
+    @api.get("/status", tags=["live"])
+    def status() -> LiveState:
+        """What the bin sees and thinks at this moment."""
+        return LiveState.of(bin_.status)
+
+    @api.get("/health", tags=["live"])
+    def health() -> HealthAnswer:
+        """How the bin is doing."""
+        return health_of(bin_)
+
+    @api.get(
+        "/live", tags=["live"], response_class=StreamingResponse, responses=_refusals(HTTPStatus.SERVICE_UNAVAILABLE)
+    )
+    async def live() -> StreamingResponse:
+        """`status` as server-sent events, whenever it changes, at most five times a second. Never ends."""
+        nonlocal listeners
+        if listeners >= _STREAMS:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{listeners} others are listening already")
+        listeners += 1
+        return Endless(_changes(bin_), "text/event-stream", listener_left)
+
+    @api.get(
+        "/live.mjpg",
+        tags=["live"],
+        response_class=StreamingResponse,
+        responses=_refusals(HTTPStatus.SERVICE_UNAVAILABLE),
+    )
+    async def pictures() -> StreamingResponse:
+        """Live pictures, JPEG after JPEG. Never ends; only so many are served at once."""
+        bin_.feed.admit()
+        return Endless(bin_.feed.parts(), f"multipart/x-mixed-replace; boundary={BOUNDARY}", bin_.feed.leave)
+
+    @api.get("/config", tags=["live"])
+    def config() -> list[Setting]:
+        """Every key of the configuration, its value, its default, and where the value came from. Secrets are hidden."""
+        return bin_.settings()
+
+
+async def _changes(bin_: Bin) -> AsyncIterator[str]:
+    """The status as events of a stream; a comment now and then, so that both ends notice when the other has gone."""
+    said, silent_s = "", 0.0
+    while not bin_.feed.closed:
+        text = LiveState.of(bin_.status).model_dump_json()
+        if text != said:
+            said, silent_s = text, 0.0
+            yield f"data: {text}\n\n"
+        elif silent_s >= _ALIVE_S:
+            silent_s = 0.0
+            yield ": still here\n\n"
+        await asyncio.sleep(_TOLD_EVERY_S)
+        silent_s += _TOLD_EVERY_S
+
+
+def _add_history(api: APIRouter, bin_: Bin) -> None:
+    unavailable = _refusals(HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @api.get("/events", tags=["history"], responses=unavailable)
+    def events(
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        before: Before = None,
+        kind: Literal["decision", "lifecycle"] | None = None,
+    ) -> EventPage:
+        """What happened, newest first."""
+        return event_page(bin_, limit, before, kind)
+
+    @api.get(
+        "/events/{number}", tags=["history"], responses=_refusals(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND)
+    )
+    def event(number: Number) -> EventAnswer:
+        """One event."""
+        found = bin_.archive.event(number)
+        return EventAnswer.of(found, bin_.archive.pictures_of([found]).get(found.id))
+
+    @api.get("/counts", tags=["history"], responses=unavailable)
+    def counts(days: Annotated[int, Query(ge=1, le=366)] = 14) -> Counts:
+        """Decisions a day and class, and how often the bin is right."""
+        found, today = bin_.archive.days(days)
+        accuracy = bin_.archive.accuracy()
+        return Counts(
+            days=[DayAnswer(day=day.day.isoformat(), counts=day.counts) for day in days_of(found, today, days)],
+            uncertain=bin_.archive.uncertain_share(days),
+            accepted_right=EstimateAnswer.of(accuracy.accepted),
+            uncertain_right=EstimateAnswer.of(accuracy.uncertain),
+            guesses_right=EstimateAnswer.of(accuracy.guesses),
+        )
+
+
+def _add_samples(api: APIRouter, bin_: Bin) -> None:
+    missing = _refusals(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND)
+
+    @api.get("/samples", tags=["labels"], responses=_refusals(HTTPStatus.SERVICE_UNAVAILABLE))
+    def samples(limit: Annotated[int, Query(ge=1, le=200)] = 50, before: Before = None) -> SamplePage:
+        """Pictures that wait for a label, newest first."""
+        found = bin_.archive.waiting(limit + 1, before)
+        shown = found[:limit]
+        return SamplePage(
+            samples=[SampleAnswer.of(sample) for sample in shown],
+            next=shown[-1].id if len(found) > limit else None,
+            waiting=bin_.archive.waiting_count(),
+        )
+
+    @api.get("/samples/{number}", tags=["labels"], responses=missing)
+    def sample(number: Number) -> SampleAnswer:
+        """One picture, without the picture itself."""
+        return SampleAnswer.of(bin_.archive.sample(number))
+
+    @api.get(
+        "/samples/{number}/image",
+        tags=["labels"],
+        response_class=Response,
+        responses={**missing, 200: {"content": {"image/jpeg": {}}, "description": "the picture"}},
+    )
+    def image(number: Number) -> Response:
+        """The picture, JPEG."""
+        headers = {"cache-control": "private, max-age=86400"}
+        return Response(bin_.archive.picture(number), media_type="image/jpeg", headers=headers)
+
+    refused = _refusals(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+
+    @api.put("/samples/{number}/label", tags=["labels"], responses=refused)
+    def label(number: Number, given: LabelRequest) -> SampleAnswer:
+        """Say what is on a picture; the newest label counts."""
+        bin_.archive.label(number, given.verdict, given.label if isinstance(given, ClassLabel) else None)
+        return SampleAnswer.of(bin_.archive.sample(number))
+
+
+def _add_models(api: APIRouter, bin_: Bin) -> None:
+    conflict = _refusals(HTTPStatus.CONFLICT)
+
+    @api.get("/model", tags=["model"])
+    def model() -> ModelAnswer:
+        """The model that runs, the installed ones, and what may be installed."""
+        return model_of(bin_)
+
+    @api.post("/model/install", tags=["model"], responses=conflict)
+    def install(chosen: InstallRequest) -> Done:
+        """Install one of the offered bundles, if it passes its self-test on this machine."""
+        return Done(told=bin_.shelf.install(chosen.name))
+
+    @api.post("/model/rollback", tags=["model"], responses=conflict)
+    def rollback() -> Done:
+        """Go back to the bundle before."""
+        return Done(told=bin_.shelf.rollback())
+
+
+def event_page(bin_: Bin, limit: int, before: int | None, kind: str | None) -> EventPage:
+    """A page of events with their pictures."""
+    found = bin_.archive.events(limit + 1, before, kind)
+    shown = found[:limit]
+    pictures = bin_.archive.pictures_of(shown)
+    return EventPage(
+        events=[EventAnswer.of(event, pictures.get(event.id)) for event in shown],
+        next=shown[-1].id if len(found) > limit else None,
+    )
+
+
+def health_of(bin_: Bin) -> HealthAnswer:
+    """How the bin is doing."""
+    status, counts, trouble = bin_.status, bin_.status.counts, bin_.trouble()
+    queues = [QueueAnswer(**asdict(queue)) for queue in status.queues]
+    return HealthAnswer(
+        ready=not trouble,
+        trouble=[*trouble, *(f"{queue.name} is failing: {queue.failing}" for queue in queues if queue.failing)],
+        lifecycle=status.lifecycle,
+        uptime_s=round(status.uptime_s, 1),
+        frames=status.frames,
+        captured=counts.captured,
+        overwritten=counts.overwritten,
+        too_old=counts.too_old,
+        reconnects=counts.reconnects,
+        queues=queues,
+        stages=[
+            StageAnswer(stage=name, p50_ms=found.p50_ms, p95_ms=found.p95_ms, max_ms=found.max_ms)
+            for name, found in status.timer.summaries().items()
+        ],
+        load=read_load(bin_.folders),
+    )
+
+
+def model_of(bin_: Bin) -> ModelAnswer:
+    """The models of the bin."""
+    shelf, session = bin_.shelf, bin_.status.session
+    manifest = shelf.running.manifest
+    return ModelAnswer(
+        running=title(manifest),
+        classes=list(manifest.classes),
+        runtime=session.runtime if session is not None else "",
+        min_confidence=manifest.thresholds.min_confidence,
+        installed=shelf.installed(),
+        previous=shelf.previous(),
+        fixed=shelf.fixed,
+        offers=[OfferAnswer(name=offer.name, told=offer.told) for offer in shelf.offers()],
+        card=shelf.card(),
+    )

@@ -1,0 +1,84 @@
+"""What the routes of one bin's page share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from device.config import DeviceConfig
+from device.status import BinStatus
+from device.web.archive import Archive
+from device.web.config_view import Setting, settings_of
+from device.web.live import LiveFeed
+from device.web.metrics import make_registry
+from device.web.model_shelf import ModelShelf
+from device.web.parts import PageParts
+from device.web.sessions import Sessions
+from device.web.token import GuessBrake, TokenCheck
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The bin behind the page."""
+
+    name: str
+    config: DeviceConfig
+    origins: Mapping[str, str]
+    status: BinStatus
+    archive: Archive
+    shelf: ModelShelf
+    feed: LiveFeed
+    registry: CollectorRegistry
+    folders: dict[str, str]
+    token: TokenCheck
+    sessions: Sessions
+    brake: GuessBrake
+
+    def settings(self) -> list[Setting]:
+        """The configuration, key by key."""
+        return settings_of(self.config, self.origins)
+
+    def trouble(self) -> list[str]:
+        """Why it is not ready to judge an item; nothing if it is."""
+        status, reconnect = self.status, self.config.source.reconnect
+        found = self.stalled()
+        if status.session is None:
+            found.append("the model is not loaded yet")
+        if status.lifecycle != "RUNNING":
+            found.append(f"the daemon is {status.lifecycle}{f': {status.reason}' if status.reason else ''}")
+        elif status.without_frame_s > reconnect.lost_after_s:
+            found.append(f"no frame for {status.without_frame_s:.1f} s")
+        return found
+
+    def stalled(self) -> list[str]:
+        """Whether the main loop stands still: for half as long as the watchdog allows."""
+        still_s, limit_s = self.status.without_progress_s, self.config.runtime.stall_s / 2
+        return [f"the main loop has not come round for {still_s:.1f} s"] if still_s > limit_s else []
+
+
+def make_bin(parts: PageParts, token: str | None) -> Bin:
+    """Of what the daemon hands over; `token` is the page's, None for an open one."""
+    config, status = parts.config, parts.status
+    paths = config.store.paths if parts.keeps else None
+    folders = {"models": str(config.bundles.store.root)}
+    if paths is not None:
+        folders["store"] = str(paths.folder)
+    feed = LiveFeed(status, config.page)
+    fixed = config.runtime.bundle is not None
+    shelf = ModelShelf(parts.bundle, config.bundles, config.page.bundles_from, parts.test, fixed=fixed)
+    return Bin(
+        name=parts.name,
+        config=config,
+        origins=parts.origins,
+        status=status,
+        archive=Archive(paths),
+        shelf=shelf,
+        feed=feed,
+        registry=make_registry(status, shelf, feed, folders),
+        folders=folders,
+        token=TokenCheck(token),
+        sessions=Sessions(parts.clock.now_s),
+        brake=GuessBrake(parts.clock.now_s),
+    )

@@ -1,0 +1,28 @@
+"""What the daemon hands to its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from device.clock import Clock
+from device.config import DeviceConfig
+from device.status import BinStatus
+from smartbin.bundle import Bundle
+from smartbin.golden import SelfTest
+
+
+@dataclass(frozen=True)
+class PageParts:
+    """The bin called `name`. `origins` say where its settings come from, `test` is the self-test of a bundle, `keeps`
+    says whether events are stored.
+    """
+
+    name: str
+    config: DeviceConfig
+    origins: Mapping[str, str]
+    status: BinStatus
+    bundle: Bundle
+    test: Callable[[Bundle], SelfTest | None]
+    clock: Clock
+    keeps: bool

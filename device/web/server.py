@@ -1,0 +1,127 @@
+"""The server's thread. It fails alone: without its port the bin goes on sorting, and the port is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from device.web.live import give_way
+
+_log = logging.getLogger(__name__)
+_AGAIN_S = 10.0
+_STOP_S = 3.0
+_CONNECTIONS = 64
+_MOST_HEADERS = 16 * 1024
+
+
+class PageServer:
+    """Serves an application on an address from `start` to `close`.
+
+    `make` makes the application, and what is to be called in the server's loop when it ends: once in `start`, and again
+    where the server has to begin anew.
+    """
+
+    def __init__(self, host: str, port: int, make: Callable[[], tuple[ASGIApp, Callable[[], None]]]) -> None:
+        self._host, self._port, self._make = host, port, make
+        self._stop, self._listening = threading.Event(), threading.Event()
+        self._made: tuple[ASGIApp, Callable[[], None]] | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+        self.port: int | None = None
+
+    def start(self) -> None:
+        """Make the application and start the thread; does not wait for it."""
+        self._made = self._make()
+        self._thread.start()
+
+    def wait_until_listening(self, timeout_s: float) -> bool:
+        """Whether it listens, waiting for that up to `timeout_s`."""
+        return self._listening.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the thread within a few seconds; connections that do not end are dropped."""
+        self._stop.set()
+        server = self._server
+        if server is not None:
+            server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_S)
+        if self._thread.is_alive():
+            _log.error("the page does not end; it is left behind")
+
+    def _run(self) -> None:
+        give_way()
+        said = False
+        while not self._stop.is_set():
+            try:
+                with self._bind() as listener:
+                    self._serve(listener)
+                    said = False
+            except Exception as error:  # noqa: BLE001 - whatever the page does, the bin goes on sorting
+                if not said:
+                    said = True
+                    _log.error(
+                        "no page on %s port %d, the bin goes on without it and tries again: %s",
+                        self._host,
+                        self._port,
+                        error,
+                    )
+            self._stop.wait(_AGAIN_S)
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.create_server((self._host, self._port), family=family, backlog=_CONNECTIONS)
+        self.port = int(listener.getsockname()[1])
+        return listener
+
+    def _serve(self, listener: socket.socket) -> None:
+        application, closing = self._made or self._make()
+        self._made = None
+        config = uvicorn.Config(
+            application,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=1,
+            h11_max_incomplete_event_size=_MOST_HEADERS,
+        )
+        server = _Server(config, self._listening, closing)
+        self._server = server
+        if not self._stop.is_set():
+            shown = f"[{self._host}]" if ":" in self._host else self._host
+            print(f"the bin's page: http://{shown}:{self.port}/", file=sys.stderr)
+            asyncio.run(server.serve([listener]))
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and ends endless streams before it waits for connections to end."""
+
+    def __init__(self, config: uvicorn.Config, listening: threading.Event, closing: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening, self._closing = listening, closing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self._listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening."""
+        self._listening.clear()
+        self._closing()
+        await super().shutdown(sockets)

@@ -1,0 +1,166 @@
+// Makes the live view move and lets keys give labels. Everything else works without it.
+"use strict";
+
+const said = { accepted: "", uncertain: "Unsure", too_dark: "Too dark", too_bright: "Too bright" };
+const waiting = { EMPTY: "nothing there", ARRIVING: "something comes", JUDGING: "judging…", WATCHING: "watching" };
+const percent = (share) => `${Math.round(100 * share)}%`;
+
+function live(root) {
+  const find = (name) => root.querySelector(`[data-${name}]`);
+  const image = find("picture"), note = find("note"), box = find("region"), camera = find("camera");
+  const pause = find("pause"), recent = find("recent"), announce = find("announce");
+  let stream = null, paused = false, again = 0, unseen = "", newest = Number(root.dataset.newest || 0);
+
+  function look() {
+    clearTimeout(again);
+    if (paused || document.hidden) return;
+    pictures();
+    stream = new EventSource("/api/live");
+    stream.onmessage = (event) => show(JSON.parse(event.data));
+    stream.onerror = () => say("No connection to the bin; trying again.");
+  }
+
+  function pictures() {
+    unseen = "";
+    image.src = `/api/live.mjpg?${Date.now()}`;
+  }
+
+  function lookAway() {
+    clearTimeout(again);
+    image.removeAttribute("src");
+    if (stream) stream.close();
+    stream = null;
+  }
+
+  function say(text) {
+    note.textContent = text;
+    note.hidden = !text;
+  }
+
+  image.addEventListener("error", () => {
+    if (paused || document.hidden) return;
+    unseen = "No live picture: others may be looking already. Trying again.";
+    say(unseen);
+    again = setTimeout(pictures, 5000);
+  });
+  document.addEventListener("visibilitychange", () => (document.hidden ? lookAway() : look()));
+  window.addEventListener("pagehide", lookAway);
+  window.addEventListener("pageshow", (event) => { if (event.persisted) look(); });
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Go on" : "Pause";
+    if (paused) freeze(); else { camera.querySelector("canvas")?.remove(); look(); }
+  });
+
+  function freeze() {
+    const still = document.createElement("canvas");
+    [still.width, still.height] = [image.naturalWidth, image.naturalHeight];
+    still.getContext("2d").drawImage(image, 0, 0);
+    image.after(still);
+    lookAway();
+    say("Paused.");
+  }
+
+  function show(now) {
+    const lost = now.lifecycle === "CAMERA_LOST" ? `The camera is lost: ${now.reason || "no picture"}`
+      : now.lifecycle !== "RUNNING" ? "The bin is starting." : now.without_frame_s > 2 ? `No picture for ${now.without_frame_s.toFixed(0)} s.` : "";
+    say(lost || unseen);
+    for (const step of root.querySelectorAll("[data-step]")) {
+      const current = step.dataset.step === now.state;
+      step.classList.toggle("now", current);
+      if (current) step.setAttribute("aria-current", "step"); else step.removeAttribute("aria-current");
+    }
+    const answer = now.answer;
+    const kind = answer ? answer.kind : now.light && now.light !== "ok" ? now.light : "none";
+    const headline = find("headline");
+    headline.className = `headline ${kind}`;
+    headline.textContent = answer ? said[answer.kind] || answer.label : now.learning ? "learning the empty bin"
+      : kind !== "none" ? said[kind] : waiting[now.state] || "";
+    find("under").textContent = !answer ? "" : answer.kind === "accepted"
+      ? `${percent(answer.confidence)} sure → ${answer.bin}`
+      : answer.label ? `perhaps ${answer.label}, ${percent(answer.confidence)} → ${answer.bin}` : `→ ${answer.bin}`;
+    camera.dataset.said = answer ? answer.kind : "";
+    bars(now.probabilities);
+    region(now.region);
+    text("light", { ok: "good", too_dark: "too dark", too_bright: "too bright" }[now.light] || "–");
+    text("luma", now.mean_luma?.toFixed(2) ?? "–");
+    text("gamma", now.gamma == null ? "–" : now.gamma === 1 ? "1 (not corrected)" : now.gamma.toFixed(2));
+    text("clipped", now.clipped_fraction == null ? "–" : percent(now.clipped_fraction));
+    text("fps", now.fps.toFixed(1));
+    text("frame", String(now.frame));
+    if (answer && answer.time_ms > newest) { newest = answer.time_ms; tell(answer); }
+  }
+
+  function text(name, value) {
+    const place = find(name);
+    if (place.textContent !== value) place.textContent = value;
+  }
+
+  function bars(probabilities) {
+    const best = Math.max(0, ...Object.values(probabilities));
+    for (const bar of root.querySelectorAll("[data-class]")) {
+      const share = probabilities[bar.dataset.class] ?? 0;
+      const top = share > 0 && share === best;
+      bar.value = share;
+      bar.classList.toggle("top", top);
+      bar.parentElement.previousElementSibling.classList.toggle("top", top);
+      bar.parentElement.nextElementSibling.textContent = share > 0 ? percent(share) : "";
+    }
+  }
+
+  function region(place) {
+    box.parentElement.toggleAttribute("hidden", !place);
+    if (!place) return;
+    const [w, h] = [image.naturalWidth || 4, image.naturalHeight || 3];
+    box.parentElement.setAttribute("viewBox", `0 0 ${w} ${h}`);
+    box.setAttribute("x", place.left * w);
+    box.setAttribute("y", place.top * h);
+    box.setAttribute("width", place.width * w);
+    box.setAttribute("height", place.height * h);
+  }
+
+  function tell(answer) {
+    const word = answer.kind === "accepted" ? answer.label : said[answer.kind].toLowerCase();
+    announce.textContent = `Item ${answer.item}: ${word}, to ${answer.bin}`;
+    const item = document.createElement("li");
+    const time = document.createElement("time");
+    time.textContent = new Date(answer.time_ms).toLocaleTimeString("en-GB");
+    const tag = document.createElement("span");
+    tag.className = `tag ${answer.kind}`;
+    tag.textContent = word;
+    const rest = document.createElement("span");
+    rest.textContent = `${answer.confidence ? percent(answer.confidence) + " " : ""}→ ${answer.bin}`;
+    item.append(time, tag, rest);
+    recent.prepend(item);
+    find("no-decisions")?.remove();
+    while (recent.children.length > 8) recent.lastElementChild.remove();
+  }
+
+  if (document.readyState === "complete") look(); else window.addEventListener("load", look);
+}
+
+function keys(root) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, textarea")) return;
+    const button = root.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    if (!button || root.dataset.sent) return;
+    event.preventDefault();
+    button.click();
+  });
+  for (const form of root.querySelectorAll("form")) {
+    form.addEventListener("submit", (event) => {
+      if (root.dataset.sent) event.preventDefault();
+      root.dataset.sent = "yes";
+    });
+  }
+}
+
+for (const root of document.querySelectorAll("[data-live]")) live(root);
+for (const root of document.querySelectorAll("[data-keys]")) keys(root);
+for (const chosen of document.querySelectorAll("select[data-go]")) {
+  chosen.addEventListener("change", () => chosen.form.requestSubmit());
+}
+for (const button of document.querySelectorAll("button[data-busy]")) {
+  button.form.addEventListener("submit", () => { button.textContent = button.dataset.busy; });
+}

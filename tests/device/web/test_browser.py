@@ -1,0 +1,303 @@
+"""The page in a real browser, Debian's Chromium, on a real daemon that plays the built-in scene.
+
+    SMARTBIN_SCREENSHOTS=docs/page python -m pytest tests/device/web/test_browser.py
+
+writes the pictures of the documentation; without the variable they go to a folder of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from device.cli import main
+from device.scene import builtin_scene_path
+from smartbin.bundle import builtin_bundle_path, read_bundle
+from smartbin.bundle_store import BundleStore
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+ROOT = Path(__file__).resolve().parents[3]
+CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+LONG_MS = 30_000
+TABS = ("/", "/label", "/history", "/counts", "/health", "/model", "/settings")
+MOST_BYTES = 150_000
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)")
+
+PIXELS = """() => {
+  const image = document.querySelector("[data-picture]"), canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [32, 24];
+  canvas.getContext("2d").drawImage(image, 0, 0, 32, 24);
+  return Array.from(canvas.getContext("2d").getImageData(0, 0, 32, 24).data).join();
+}"""
+
+
+@dataclass
+class RunningBin:
+    """A daemon with its page."""
+
+    address: str
+    config: Path
+    bundles: BundleStore
+
+
+def offer(folder: Path, version: str) -> None:
+    """The built-in bundle under another version."""
+    shutil.copytree(builtin_bundle_path(), folder)
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": version}))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[RunningBin]:
+    for needed in (builtin_scene_path() / "story.json", builtin_bundle_path() / "manifest.json"):
+        if not needed.is_file():
+            pytest.skip(f"{needed.relative_to(ROOT)} is not here")
+    folder = tmp_path_factory.mktemp("bin")
+    for version in ("1", "2"):
+        offer(folder / "offered" / f"lite2-{version}", version)
+    config = folder / "bin.toml"
+    config.write_text(f"""
+[source]
+loop = true
+[store]
+enabled = "on"
+folder = "{folder}/store"
+[samples]
+accepted_share = 1.0
+min_difference = 0.0
+min_free_mb = 0.0
+per_minute = 100
+[bundles]
+folder = "{folder}/bundles"
+[page]
+port = 0
+bundles_from = "{folder}/offered"
+""")
+    command = [sys.executable, str(ROOT / "device" / "run.py"), "--config", str(config), "--page", "--view", "off"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ""})
+    try:
+        address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\w.:]+", line)))
+        yield RunningBin(address, config, BundleStore(folder / "bundles"))
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        sandbox = [] if os.geteuid() else ["--no-sandbox"]  # it does not run as root
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def look(browser, running):
+    """Opens a page of the bin; at the end nothing may have been asked of another host or complained about."""
+    contexts, complaints = [], []
+
+    def open_(path: str = "/", **options):
+        context = browser.new_context(base_url=running.address, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(LONG_MS)
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(running.address) else complaints.append(request.url),
+        )
+        page.goto(path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def wait_for_decision(page) -> None:
+    page.wait_for_selector(".headline.accepted, .headline.uncertain")
+
+
+def test_the_live_view_moves_and_an_item_is_decided(look):
+    page = look()
+    page.wait_for_function('() => document.querySelector("[data-picture]").naturalWidth > 0')
+    before, frame = page.evaluate(PIXELS), int(page.text_content("[data-frame]"))
+    wait_for_decision(page)
+    page.wait_for_function(f"before => ({PIXELS})() !== before", arg=before)
+    assert int(page.text_content("[data-frame]")) > frame
+    announced = page.text_content("[data-announce]")
+    assert re.fullmatch(r"Item \d+: [a-z ]+, to [a-z]+", announced)
+    newest = page.locator("[data-recent] li").first
+    assert newest.locator(".tag").text_content() in announced
+    assert page.locator(".steps .now").count() == 1
+    assert page.get_attribute("progress.top", "value") is not None
+
+
+def test_the_item_is_framed_while_it_is_there(look):
+    page = look()
+    box = page.locator("[data-region]")
+    page.wait_for_function('() => !document.querySelector("[data-region]").parentElement.hasAttribute("hidden")')
+    assert float(box.get_attribute("width")) > 10
+    page.wait_for_function('() => document.querySelector("[data-region]").parentElement.hasAttribute("hidden")')
+
+
+def test_paused_nothing_is_sent_and_the_picture_stays(look, running):
+    page = look()
+    page.wait_for_function('() => document.querySelector("[data-picture]").naturalWidth > 0')
+    page.get_by_role("button", name="Pause").click()
+    assert page.locator(".camera canvas").count() == 1
+    page.wait_for_function("async () => (await (await fetch('/metrics')).text()).includes('smartbin_page_viewers 0.0')")
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_function("async () => (await (await fetch('/metrics')).text()).includes('smartbin_page_viewers 1.0')")
+
+
+def test_a_label_given_by_key_ends_up_in_the_exported_data_set(look, running, tmp_path, capsys):
+    page = look()
+    wait_for_decision(page)
+    kept = "async () => (await (await fetch('/api/samples')).json()).waiting > 0"  # written after the decision
+    page.wait_for_function(kept, polling=100)
+    page.goto("/label")
+    page.wait_for_selector("[data-key='1']")
+    number = re.search(r"Picture (\d+)", page.text_content(".asking section"))[1]
+    label = page.get_attribute("[data-key='1']", "value").removeprefix("class:")
+    page.keyboard.press("1")
+    page.wait_for_selector(f"text=Picture {number} is {label}.")
+    out = tmp_path / "mine"
+    assert main(["dataset", "export", "--config", str(running.config), "--out", str(out)]) == 0
+    exported = [path.read_bytes() for path in (out / label).iterdir()]
+    with urllib.request.urlopen(f"{running.address}/api/samples/{number}/image", timeout=20) as answer:
+        assert answer.read() in exported
+    capsys.readouterr()
+
+
+def test_install_and_roll_back(look, running):
+    page = look("/model")
+    for version in ("1", "2"):
+        page.get_by_label("Bundle").select_option(f"lite2-{version}")
+        page.get_by_role("button", name="Install").click()
+        page.wait_for_selector(f".notice:has-text('smartbin-lite2 {version} (efficientnet_lite2, int8) is installed')")
+        assert read_bundle(running.bundles.current).manifest.version == version
+    page.get_by_role("button", name="Go back").click()
+    page.wait_for_selector(".notice:has-text('smartbin-lite2 1 (efficientnet_lite2, int8) is current again')")
+    assert read_bundle(running.bundles.current).manifest.version == "1"
+
+
+def test_it_is_usable_by_keyboard(look):
+    page = look("/history")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.locator(".skip").bounding_box()["x"] >= 0
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.textContent.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", "where the focus is must be seen"
+    assert {"Live", "Label", "History", "Counts", "Health", "Model", "Settings"} <= reached
+    page.get_by_role("link", name="Counts").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/counts")
+
+
+@pytest.mark.parametrize("path", TABS)
+def test_on_a_phone_nothing_is_wider_than_the_screen(look, path):
+    page = look(path, viewport={"width": 360, "height": 780}, is_mobile=True, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = page.evaluate(
+        """() => Array.from(document.querySelectorAll("main button, main select, main .button"))
+             .filter(one => one.offsetHeight > 0 && one.offsetHeight < 36).map(one => one.textContent)"""
+    )
+    assert small == [], "too small for a thumb"
+
+
+@pytest.mark.parametrize("path", TABS)
+def test_everything_has_a_name_and_enough_contrast(look, path):
+    for scheme in ("light", "dark"):
+        page = look(path, color_scheme=scheme)
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll("img:not([alt]), progress:not([aria-label])"),
+                 ...Array.from(document.querySelectorAll("input:not([type=hidden]), select"))
+                   .filter(one => !one.labels.length)].map(one => one.outerHTML)"""
+        )
+        assert nameless == []
+        assert [pair for pair in page.evaluate(CONTRASTS) if pair["ratio"] < 4.5] == []
+
+
+CONTRASTS = """() => {
+  const light = colour => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3)
+      .map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = one => {
+    for (; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (walker.nextNode()) {
+    const one = walker.currentNode.parentElement;
+    const left = "[disabled], .camera, svg, noscript, .unseen";
+    if (!walker.currentNode.textContent.trim() || !one.offsetHeight || one.closest(left)) continue;
+    const [a, b] = [light(getComputedStyle(one).color), light(ground(one))].sort((x, y) => y - x);
+    found.push({text: one.textContent.trim().slice(0, 40), ratio: (a + 0.05) / (b + 0.05)});
+  }
+  return found;
+}"""
+
+
+def test_pictures_of_the_page(look, running, tmp_path):
+    """The pictures that the documentation shows."""
+    folder = Path(os.environ.get("SMARTBIN_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    enough = "async () => (await (await fetch('/api/samples')).json()).waiting >= 6"
+    look("/health").wait_for_function(enough, polling=300)
+    desktop, phone = {"width": 1120, "height": 760}, {"width": 390, "height": 780}
+    shots = {
+        "live": ("/", {"viewport": desktop}),
+        "live-dark": ("/", {"viewport": desktop, "color_scheme": "dark"}),
+        "live-phone": ("/", {"viewport": phone, "is_mobile": True, "has_touch": True}),
+        "label-dark": ("/label", {"viewport": desktop, "color_scheme": "dark"}),
+        "label-phone": ("/label", {"viewport": phone, "is_mobile": True, "has_touch": True}),
+        "counts": ("/counts?days=7", {"viewport": desktop}),
+    }
+    for name, (path, options) in shots.items():
+        page = look(path, **options)
+        if path == "/":
+            page.wait_for_selector(".headline.accepted")
+            page.wait_for_function("() => document.querySelector('[data-step=DECIDED]').classList.contains('now')")
+        page.wait_for_function(
+            "() => Array.from(document.images).every(one => one.loading === 'lazy' || one.naturalWidth)"
+        )
+        save(page.screenshot(), folder / f"{name}.png")
+        page.context.close()
+    assert {path.stem for path in folder.glob("*.png")} >= set(shots)
+    assert [path.name for path in folder.glob("*.png") if path.stat().st_size > MOST_BYTES] == []
+
+
+def save(png: bytes, path: Path) -> None:
+    """With 64 colours: a quarter of the size, and hardly seen."""
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    shown = Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    shown.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.store.records import DayCount
+from device.web.charts import Day, _round_up, day_chart, days_of, series_of, style_of
+
+TODAY = date(2026, 3, 2)
+
+
+def test_days_without_a_decision_are_there_and_days_before_are_not():
+    counts = [
+        DayCount("2026-02-27", "accepted", "glass", 3),
+        DayCount("2026-03-02", "accepted", "glass", 1),
+        DayCount("2026-03-02", "uncertain", None, 2),
+        DayCount("2026-01-01", "accepted", "glass", 9),
+    ]
+    days = days_of(counts, TODAY, 4)
+    assert [(day.day.isoformat(), day.total) for day in days] == [
+        ("2026-02-27", 3), ("2026-02-28", 0), ("2026-03-01", 0), ("2026-03-02", 3),
+    ]  # fmt: skip
+
+
+def test_classes_of_an_older_model_are_drawn_too():
+    days = [Day(TODAY, {"glass": 1, "bottle": 2, "uncertain": 1})]
+    series = series_of(days, ("glass", "metal"))
+    assert series == ["glass", "metal", "bottle", "uncertain"]
+    assert [style_of(name, series) for name in series] == ["series-0", "series-1", "series-2", "series-uncertain"]
+
+
+names = st.sampled_from(["glass", "metal", 'a"<&>b', "uncertain", "too_dark"])
+counts = st.dictionaries(names, st.integers(1, 10**6))
+
+
+@given(st.lists(counts, max_size=40))
+def test_the_plot_is_well_formed_and_its_bars_are_as_high_as_their_counts(said):
+    days = [Day(TODAY, one) for one in said]
+    series = series_of(days, ("glass", "metal"))
+    root = ET.fromstring(day_chart(days, series))
+    bars = list(root.iter("rect"))
+    assert len(bars) == sum(len(one) for one in said)
+    top = _round_up(max((day.total for day in days), default=0))
+    for bar in bars:
+        count = int((bar.find("title").text or "").rpartition(" ")[2])
+        assert float(bar.get("height")) == pytest.approx(count * 242 / top, abs=0.051)
+        assert 10 - 0.1 <= float(bar.get("y")) <= 252.1
+
+
+@given(st.integers(0, 10**9))
+def test_the_scale_holds_everything_and_divides_by_four(value):
+    top = _round_up(value)
+    assert top >= value
+    assert top % 4 == 0
+    assert top <= max(4, 2.5 * value)

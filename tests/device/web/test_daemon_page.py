@@ -1,0 +1,82 @@
+"""The page of a real daemon, and what `smartbin run --page` says and does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+RUN = [sys.executable, str(ROOT / "device" / "run.py")]
+
+
+def start(story, bundle, *more: str) -> subprocess.Popen[str]:
+    command = [*RUN, "--source", f"scene:{story}", "--bundle", str(bundle), "--loop", "--page", "--view", "off", *more]
+    environment = {**os.environ, "SMARTBIN_PAGE__PORT": "0", "PYTHONPATH": ""}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/", env=environment
+    )
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    for line in process.stderr:
+        if found := re.search(r"http://[\w.:]+/", line):
+            return found[0]
+    pytest.fail("it did not say where its page is")
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def test_a_daemon_with_a_page_decides_and_shows_it_and_stops_at_once(story, tiny_bundle):
+    process = start(story, tiny_bundle)
+    try:
+        address = address_of(process)
+        with urllib.request.urlopen(f"{address}api/live", timeout=20) as told:  # ends when something is decided
+            next(line for line in told if line.startswith(b"data: ") and json.loads(line[6:])["answer"])
+        assert json.loads(get(f"{address}readyz"))["ok"]
+        assert "smartbin_frames_processed_total" in get(f"{address}metrics")
+        origins = {setting["key"]: setting["origin"] for setting in json.loads(get(f"{address}api/config"))}
+        assert (origins["page.port"], origins["page.enabled"], origins["page.fps"]) == (
+            "environment",
+            "command line",
+            "default",
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_port_in_use_does_not_keep_the_bin_from_sorting(story, tiny_bundle, tmp_path):
+    events = tmp_path / "events.jsonl"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        command = [*RUN, "--source", f"scene:{story}", "--bundle", str(tiny_bundle), "--page", "--view", "off"]
+        environment = {**os.environ, "SMARTBIN_PAGE__PORT": str(other.getsockname()[1]), "PYTHONPATH": ""}
+        done = subprocess.run(
+            [*command, "--json", str(events)], capture_output=True, text=True, timeout=60, check=False, env=environment
+        )
+    assert done.returncode == 0, done.stderr
+    assert "the bin goes on without it" in done.stderr
+    assert [line for line in events.read_text().splitlines() if '"decision"' in line]
+
+
+def test_an_open_address_without_a_token_is_exit_code_2(story, tiny_bundle):
+    environment = {**os.environ, "SMARTBIN_PAGE__HOST": "0.0.0.0", "PYTHONPATH": ""}
+    done = subprocess.run(
+        [*RUN, "--source", f"scene:{story}", "--bundle", str(tiny_bundle), "--page"],
+        capture_output=True, text=True, timeout=60, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "token_file must be set" in done.stderr

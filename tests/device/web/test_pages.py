@@ -1,0 +1,157 @@
+"""The pages as a browser without a script sees them."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from device.samples.labels import SampleBook
+from smartbin.bundle import read_bundle
+from tests.device.web.conftest import proof_in
+from tests.device.web.stage import HOST, stage_bin
+from tests.tiny_bundle import write_tiny_bundle
+
+TABS = ("/", "/label", "/history", "/counts", "/health", "/model", "/settings")
+OWN = {"origin": HOST, "sec-fetch-site": "same-origin"}
+
+
+@pytest.mark.parametrize("path", TABS)
+def test_every_tab_marks_itself_and_has_a_title(staged, path):
+    html = staged.client().get(path).text
+    assert f'<a href="{path}" aria-current="page">' in html
+    assert html.count("<h1") == 1
+    assert "– bin-7</title>" in html
+
+
+@pytest.mark.parametrize("path", TABS)
+def test_every_tab_is_there_where_nothing_is_kept(tmp_path, tiny_bundle, path):
+    staged = stage_bin(tmp_path, tiny_bundle, keeps=False, items=())
+    answer = staged.client().get(path)
+    assert answer.status_code == 200
+    if path in ("/label", "/history", "/counts"):
+        assert "nothing is kept" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/label", "/history", "/counts"])
+def test_a_store_that_cannot_be_read_is_told_on_its_pages(staged, path):
+    staged.settings.store.paths.database.write_bytes(b"not a database at all" * 100)
+    answer = staged.client().get(path)
+    assert answer.status_code == 200
+    assert "cannot be read" in answer.text
+
+
+def test_the_live_page_shows_the_state_and_the_newest_decisions(staged):
+    html = staged.client().get("/").text
+    assert '<li data-step="DECIDED" class="now" aria-current="step">' in html
+    assert 'class="headline uncertain" data-headline>Unsure' in html
+    assert html.index("unsure</span>") < html.index("red</span>")
+    assert 'aria-live="polite"' in html
+
+
+def test_labelling_by_form_tells_what_was_done_and_shows_the_next(staged):
+    client = staged.client()
+    page = client.get("/label")
+    assert "Picture 2," in page.text
+    given = client.post("/label/2", data={"proof": proof_in(page.text), "answer": "class:green"}, headers=OWN)
+    assert given.headers["location"] == "/label"
+    then = client.get("/label").text
+    assert '<p class="notice" role="status">Picture 2 is green.</p>' in then
+    assert "Picture 1," in then
+    assert "Picture 2 is green" not in client.get("/label").text, "a notice is told once"
+    assert SampleBook(staged.settings.store.paths).sample(2).given.label == "green"
+
+
+def test_a_label_can_be_given_anew(staged):
+    client = staged.client()
+    proof = proof_in(client.get("/label/1").text)
+    for answer in ("skip", "class:blue"):
+        client.post("/label/1", data={"proof": proof, "answer": answer}, headers=OWN)
+    assert SampleBook(staged.settings.store.paths).sample(1).given.label == "blue"
+    assert "Labelled: blue" in client.get("/label/1").text
+
+
+@pytest.mark.parametrize("answer", ["", "class:gold", "class:", "other", "class:<b>"])
+def test_an_answer_that_is_none_is_refused(staged, answer):
+    client = staged.client()
+    proof = proof_in(client.get("/label/1").text)
+    given = client.post("/label/1", data={"proof": proof, "answer": answer}, headers=OWN)
+    assert given.status_code in (409, 422)
+    assert "<b>" not in given.text
+
+
+def test_every_class_has_a_key(staged):
+    html = staged.client().get("/label").text
+    for number, name in enumerate(("red", "green", "blue"), 1):
+        assert f'value="class:{name}"' in html
+        assert f'data-key="{number}" aria-keyshortcuts="{number}"' in html
+
+
+def test_the_history_in_pages(tmp_path, tiny_bundle):
+    staged = stage_bin(tmp_path, tiny_bundle, items=("accepted",) * 30)
+    client = staged.client()
+    first = client.get("/history").text
+    assert first.count('<div class="thumb">') == 24
+    older = first.split("Older</a>")[0].rsplit('href="', 1)[1].split('"')[0].replace("&amp;", "&")
+    assert client.get(older).text.count('<div class="thumb">') == 6
+    assert "running" in client.get("/history?kind=lifecycle").text
+
+
+def test_counts_are_a_plot_and_a_table(staged):
+    html = staged.client().get("/counts?days=7").text
+    assert html.count('<rect class="series-0" x=') == 1
+    assert html.count('<rect class="series-uncertain" x=') == 1
+    assert 'aria-label="2 decisions in 7 days' in html
+    assert staged.client().get("/counts?days=10000000").status_code == 200
+
+
+def test_install_and_roll_back_by_form(staged, tiny_bundle):
+    offered = staged.settings.page.bundles_from
+    for version in ("1", "2"):
+        write_tiny_bundle(offered / f"v{version}", version=version)
+    client = staged.client()
+    proof = proof_in(client.get("/model").text)
+    for version in ("1", "2"):
+        client.post("/model/install", data={"proof": proof, "name": f"v{version}"}, headers=OWN)
+    page = client.get("/model").text
+    assert "tiny 2 (mean-colour, fp32) is installed" in page
+    client.post("/model/rollback", data={"proof": proof}, headers=OWN)
+    assert "tiny 1 (mean-colour, fp32) is current again" in client.get("/model").text
+    assert read_bundle(staged.settings.bundles.store.current).manifest.version == "1"
+
+
+def test_what_cannot_be_done_changes_nothing_and_is_told(staged):
+    client = staged.client()
+    proof = proof_in(client.get("/model").text)
+    client.post("/model/install", data={"proof": proof, "name": "nothing"}, headers=OWN)
+    assert "Nothing was changed: no such bundle is offered" in client.get("/model").text
+
+
+def test_a_model_card_cannot_bring_html_or_scripts(tmp_path, tiny_bundle):
+    evil = shutil.copytree(tiny_bundle, tmp_path / "evil")
+    staged = stage_bin(tmp_path, evil)
+    (evil / "MODEL_CARD.md").write_text(
+        "# <script>alert(1)</script>\n\n| a |\n| -: |\n| <img src=x onerror=alert(1)> |\n\n[x](javascript:alert(1))\n"
+    )
+    html = staged.client().get("/model").text
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
+    assert 'href="javascript' not in html
+    assert "style=" not in html
+
+
+def test_settings_show_where_each_value_came_from(staged):
+    html = staged.client().get("/settings").text
+    assert '<span class="origin set">command line</span>' in html
+
+
+def test_an_error_page_is_for_people(staged):
+    answer = staged.client().get("/nothing")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "To the bin" in answer.text
+
+
+def test_a_name_that_looks_like_html_stays_text(tmp_path, tiny_bundle):
+    staged = stage_bin(tmp_path, tiny_bundle, decision={"uncertain_bin": "<script>x</script>"})
+    assert "<script>x" not in staged.client().get("/settings").text
