@@ -19,8 +19,8 @@ from device.region import Region
 from smartbin.images import BgrImage
 
 Grid: TypeAlias = NDArray[np.float32]
-Region: TypeAlias = tuple[float, float, float, float]
-"""Left, top, width and height as parts of the picture's."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, width and height as parts of what was compared."""
 
 _THIRDS = np.full((1, 3), 1 / 3, np.float32)
 _BLIND_LEVEL = 1.5  # mean level (of 255) below which a frame holds nothing to compare
@@ -74,7 +74,7 @@ class PresenceReading:
     sharpness: float = 0.0
     gain: float = 1.0
     learning: bool = False
-    region: Region | None = None
+    box: Box | None = None
     """Where the item is, while one is there."""
 
 
@@ -163,8 +163,8 @@ class PresenceDetector:
         needed_edges = settings.enter_edges * (0.5 if self._present else 1.0)
         self._present = area >= needed and edges >= needed_edges and not self._jumped
         self._follow(background, cells, expected, gain, now_s, since_s, still)
-        region = region_of(changed) if self._present else None
-        return PresenceReading(self._present, still, area, edges, motion, sharpness, gain, region=region)
+        box = box_of(changed) if self._present else None
+        return PresenceReading(self._present, still, area, edges, motion, sharpness, gain, box=box)
 
     def _view_changed(
         self, background: Grid, cells: Grid, area: float, gain: float, still: bool, motion: float
@@ -231,8 +231,8 @@ def _refit(x: Grid, y: Grid, gain: float, offset: float) -> tuple[float, float]:
     return gain, count * (mean_y - gain * mean_x) / ridge
 
 
-def region_of(changed: NDArray[np.bool_]) -> Region | None:
-    """The frame around the largest connected part of the changed cells bool [h, w], None if nothing changed."""
+def box_of(changed: NDArray[np.bool_]) -> Box | None:
+    """The box around the largest connected part of the changed cells bool [h, w], None if nothing changed."""
     _, _, found, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8), connectivity=8)
     if len(found) < 2:
         return None

@@ -41,7 +41,7 @@ from device.web.problems import MEDIA_TYPE, Problem, Refusal
 
 Number = Annotated[int, Path(ge=1, le=MOST_NUMBER)]
 Before = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="only ones before this number")]
-_TOLD_EVERY_S, _ALIVE_S = 0.2, 10.0
+_TOLD_EVERY_S, _ALIVE_S = 0.1, 10.0
 _STREAMS = 16
 
 
@@ -89,7 +89,7 @@ def _add_live(api: APIRouter, bin_: Bin) -> None:
         "/live", tags=["live"], response_class=StreamingResponse, responses=_refusals(HTTPStatus.SERVICE_UNAVAILABLE)
     )
     async def live() -> StreamingResponse:
-        """`status` as server-sent events, whenever it changes, at most five times a second. Never ends."""
+        """`status` as server-sent events, whenever it changes, at most ten times a second. Never ends."""
         nonlocal listeners
         if listeners >= _STREAMS:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{listeners} others are listening already")

@@ -65,13 +65,15 @@ class LiveFeed:
     async def parts(self) -> AsyncIterator[bytes]:
         """The pictures as parts of a multipart answer, for one admitted viewer; always the newest, never twice one."""
         shown = 0
+        yield f"--{BOUNDARY}\r\n".encode()
         while not self.closed:
             if self._newest is None or self._number == shown:
                 await self._came.wait()
                 continue
             shown, picture = self._number, self._newest
-            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-            yield head.encode() + picture + b"\r\n"
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            tail = f"\r\n--{BOUNDARY}\r\n"  # at once, not with the next one: browsers show a picture at its end only
+            yield head.encode() + picture + tail.encode()
 
     def close(self) -> None:
         """End the encoding, and every viewer's stream."""

@@ -51,7 +51,7 @@ class Answer(_Answer):
         )
 
 
-class Region(_Answer):
+class Box(_Answer):
     """Where the item is, as parts of the picture's width and height."""
 
     left: float
@@ -68,7 +68,7 @@ class LiveState(_Answer):
     state: JudgeState | None = Field(description="of the item state machine; none before the first frame")
     learning: bool = Field(description="the empty bin is being learned")
     item: int
-    region: Region | None
+    box: Box | None = Field(description="around the item that is there")
     light: LightState | None
     mean_luma: float | None
     gamma: float | None = Field(description="1: the picture was not corrected")
@@ -88,14 +88,14 @@ class LiveState(_Answer):
         answer = told if answered else None
         shown: Decision | None = answer.decision if answer is not None else None
         prediction = shown.prediction if shown is not None else view.prediction if view is not None else None
-        region = view.presence.region if view is not None else None
+        box = view.presence.box if view is not None else None
         return cls(
             lifecycle=status.lifecycle,
             reason=status.reason,
             state=view.state if view is not None else None,
             learning=view.presence.learning if view is not None else False,
             item=view.item if view is not None else 0,
-            region=None if region is None else Region(**dict(zip(Region.model_fields, region, strict=True))),
+            box=None if box is None else Box(**dict(zip(Box.model_fields, box, strict=True))),
             light=view.light if view is not None else None,
             mean_luma=round(view.exposure.mean_luma, 3) if view is not None else None,
             gamma=round(view.exposure.gamma, 3) if view is not None else None,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device.presence import PresenceDetector, PresenceSettings, match_light, region_of, surviving_edges
+from device.presence import PresenceDetector, PresenceSettings, box_of, match_light, surviving_edges
 from device.scene import SceneCamera, builtin_scene_path
 from tests.device.staging import Bin, lit
 
@@ -184,17 +184,17 @@ def test_every_item_of_the_built_in_scene_is_seen_and_no_empty_bin_is_taken_for_
 
 
 @pytest.mark.parametrize("at", [0.3, 0.7])
-def test_the_region_is_where_the_item_is(at):
+def test_the_box_is_where_the_item_is(at):
     detector, tray = PresenceDetector(), Bin(width=320, height=240)
     for number in range(6):
         reading = detector.update(number / 10, lit(tray.empty(), 1.0, seed=number))
-    assert reading.region is None
+    assert reading.box is None
     reading = detector.update(0.7, lit(tray.holding("red", at=at, size=0.4), 1.0, seed=9))
     assert reading.present
-    left, top, width, height = reading.region
+    left, top, width, height = reading.box
     assert left + width / 2 == pytest.approx(at, abs=0.05)
     assert (top + height / 2, width, height) == pytest.approx((0.5, 0.4, 0.4), abs=0.08)
 
 
-def test_nothing_changed_has_no_region():
-    assert region_of(np.zeros((60, 80), bool)) is None
+def test_where_nothing_changed_is_no_box():
+    assert box_of(np.zeros((60, 80), bool)) is None

@@ -7,7 +7,7 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 
 function live(root) {
   const find = (name) => root.querySelector(`[data-${name}]`);
-  const image = find("picture"), note = find("note"), box = find("region"), camera = find("camera");
+  const image = find("picture"), note = find("note"), box = find("box"), camera = find("camera");
   const pause = find("pause"), recent = find("recent"), announce = find("announce");
   let stream = null, paused = false, again = 0, unseen = "", newest = Number(root.dataset.newest || 0);
 
@@ -82,7 +82,7 @@ function live(root) {
       : answer.label ? `perhaps ${answer.label}, ${percent(answer.confidence)} → ${answer.bin}` : `→ ${answer.bin}`;
     camera.dataset.said = answer ? answer.kind : "";
     bars(now.probabilities);
-    region(now.region);
+    frame(now.box);
     text("light", { ok: "good", too_dark: "too dark", too_bright: "too bright" }[now.light] || "–");
     text("luma", now.mean_luma?.toFixed(2) ?? "–");
     text("gamma", now.gamma == null ? "–" : now.gamma === 1 ? "1 (not corrected)" : now.gamma.toFixed(2));
@@ -109,7 +109,7 @@ function live(root) {
     }
   }
 
-  function region(place) {
+  function frame(place) {
     box.parentElement.toggleAttribute("hidden", !place);
     if (!place) return;
     const [w, h] = [image.naturalWidth || 4, image.naturalHeight || 3];

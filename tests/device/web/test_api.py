@@ -21,7 +21,7 @@ def test_the_status_says_what_the_bin_sees_and_thinks(staged):
     told = staged.client().get("/api/status").json()
     assert (told["lifecycle"], told["state"], told["item"], told["light"]) == ("RUNNING", "DECIDED", 2, "ok")
     assert (told["mean_luma"], told["gamma"], told["clipped_fraction"]) == (0.42, 1.0, 0.01)
-    assert told["region"] == {"left": 0.25, "top": 0.25, "width": 0.5, "height": 0.5}
+    assert told["box"] == {"left": 0.25, "top": 0.25, "width": 0.5, "height": 0.5}
     assert (told["answer"]["kind"], told["answer"]["label"], told["answer"]["bin"]) == ("uncertain", "green", "general")
     assert told["probabilities"] == {"red": 0.4, "green": 0.5, "blue": 0.1}
 
@@ -29,7 +29,7 @@ def test_the_status_says_what_the_bin_sees_and_thinks(staged):
 def test_an_answer_is_told_only_while_its_item_is_there(staged):
     staged.status.frame(view(40))
     told = staged.client().get("/api/status").json()
-    assert (told["answer"], told["region"], told["probabilities"]) == (None, None, {})
+    assert (told["answer"], told["box"], told["probabilities"]) == (None, None, {})
 
 
 def test_events_come_newest_first_and_in_pages(staged):

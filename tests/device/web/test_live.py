@@ -26,16 +26,24 @@ def status() -> BinStatus:
 
 def picture_in(part: bytes) -> np.ndarray:
     head, _, rest = part.partition(b"\r\n\r\n")
-    assert head.startswith(b"--smartbin-picture\r\nContent-Type: image/jpeg\r\nContent-Length: ")
-    return cv2.imdecode(np.frombuffer(rest[:-2], np.uint8), cv2.IMREAD_COLOR)
+    assert head.startswith(b"Content-Type: image/jpeg\r\nContent-Length: ")
+    length = int(head.rpartition(b" ")[2])
+    assert rest[length:] == b"\r\n--smartbin-picture\r\n", "a picture is shown when the next boundary is there"
+    return cv2.imdecode(np.frombuffer(rest[:length], np.uint8), cv2.IMREAD_COLOR)
+
+
+async def look(feed: LiveFeed):
+    """The pictures of one viewer."""
+    feed.admit()
+    parts = feed.parts()
+    assert await anext_(parts) == b"--smartbin-picture\r\n"
+    return parts
 
 
 def test_each_picture_is_encoded_once_for_all_who_look(status):
     async def story():
         feed = LiveFeed(status, PageSettings(fps=30))
-        for _ in range(3):
-            feed.admit()
-        viewers = [feed.parts() for _ in range(3)]
+        viewers = [await look(feed) for _ in range(3)]
         first = [await anext_(viewer) for viewer in viewers]
         assert first[0] == first[1] == first[2]
         assert picture_in(first[0]).shape == (240, 320, 3)
@@ -53,8 +61,7 @@ def test_nothing_is_encoded_while_nobody_looks(status):
         feed = LiveFeed(status, PageSettings(fps=30))
         await asyncio.sleep(0.1)
         assert feed.encoded == 0
-        feed.admit()
-        await anext_(feed.parts())
+        await anext_(await look(feed))
         feed.leave()
         seen = feed.encoded
         for number in range(5):
@@ -84,9 +91,7 @@ def test_only_so_many_may_look(status):
 def test_a_slow_viewer_gets_the_newest_and_holds_nobody_up(status):
     async def story():
         feed = LiveFeed(status, PageSettings(fps=30))
-        feed.admit()
-        feed.admit()
-        slow, quick = feed.parts(), feed.parts()
+        slow, quick = await look(feed), await look(feed)
         await anext_(slow)
         for level in (20, 60, 120):
             status.frame(blank(view(level), level))
@@ -102,8 +107,7 @@ def test_a_slow_viewer_gets_the_newest_and_holds_nobody_up(status):
 def test_a_stopped_camera_sends_no_picture_twice_and_the_end_ends_it(status):
     async def story():
         feed = LiveFeed(status, PageSettings(fps=30))
-        feed.admit()
-        viewer = feed.parts()
+        viewer = await look(feed)
         await anext_(viewer)
         waiting = asyncio.ensure_future(anext_(viewer))
         await asyncio.sleep(0.15)
