@@ -15,6 +15,7 @@ from device.decision import Decision
 from device.events import Event, FrameView, Lifecycle, Session
 from device.frame import Frame
 from device.pipeline import Pipeline, Step
+from device.region import Region
 from device.sinks import SinkGroup
 from device.summary import RunSummary, Tally
 from device.watchdog import Watchdog
@@ -81,6 +82,10 @@ class Daemon:
     def capture_counts(self) -> CaptureCounts:
         """What became of the frames; any thread may ask."""
         return self._capture.counts
+
+    def look_at(self, region: Region | None) -> None:
+        """Look at another part of the picture from the next frame on; any thread may say so."""
+        self._pipeline.look_at(region)
 
     @property
     def without_progress_s(self) -> float:
@@ -172,4 +177,5 @@ class Daemon:
             prediction=step.observation.prediction,
             fps=(len(self._times_s) - 1) / took_s if took_s > 0 else 0.0,
             stage_ms=self._stage_ms,
+            region=self._pipeline.region,
         )

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from device.decision import Decision, JudgeState
 from device.presence import PresenceReading
+from device.region import Region
 from smartbin.brightness import Exposure, LightState
 from smartbin.images import BgrImage
 from smartbin.prediction import Prediction
@@ -60,6 +61,8 @@ class FrameView:
     prediction: Prediction | None
     fps: float
     stage_ms: tuple[tuple[str, float], ...]
+    region: Region | None = None
+    """The part of the picture that was looked at; None is all of it."""
 
 
 @dataclass(frozen=True, slots=True)

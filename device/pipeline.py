@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device.decision import Decision, Judge, Observation
 from device.frame import Frame
@@ -63,7 +63,7 @@ class Pipeline:
             reading = EVERYTHING_PRESENT
             if self._presence is not None:
                 with self.timer.stage("presence"):
-                    reading = self._presence.update(frame.captured_s, image)
+                    reading = _in_whole_picture(self._presence.update(frame.captured_s, image), self._region)
             observation = self._observe(frame, prepared, reading)
             with self.timer.stage("decide"):
                 self._last_s = frame.captured_s
@@ -73,6 +73,11 @@ class Pipeline:
     def finish(self) -> Decision | None:
         """After the last frame of a recording: the decision on what is still in the bin, if there is one."""
         return self.judge.finish(self._last_s)
+
+    @property
+    def region(self) -> Region | None:
+        """The part of the picture that is looked at; None is all of it."""
+        return self._region
 
     def look_at(self, region: Region | None) -> None:
         """Look at another part of the picture from the next frame on, and learn it anew. From any thread."""
@@ -116,3 +121,11 @@ class Pipeline:
             output = self._classifier.classify(prepared.image[None])
             (prediction,) = predictions(output, self._classifier.classes)
         return seen(prediction)
+
+
+def _in_whole_picture(reading: PresenceReading, region: Region | None) -> PresenceReading:
+    """The reading with its box in parts of the whole picture, not of the region."""
+    if region is None or reading.box is None:
+        return reading
+    (x, y, wide, high), (left, top, width, height) = region, reading.box
+    return replace(reading, box=(x + left * wide, y + top * high, width * wide, height * high))

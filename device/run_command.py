@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import MappingProxyType
 
 import cv2
@@ -34,17 +34,16 @@ from device.service_notifier import ServiceNotifier
 from device.sinks import SinkGroup
 from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
 from device.sources import PhotoSource, Source, parse_source, shown
-from device.steady_light import SteadyGamma
 from device.status import BinStatus, QueueCounts
+from device.steady_light import SteadyGamma
 from device.store_sink import StoreSink, open_store
 from device.summary import print_summary
 from device.watchdog import Watchdog, exit_stalled
-from device.web.opening import OpenPage, open_page
+from device.web.opening import open_page
 from device.web.parts import PageParts
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError, StalledError, drop_stdout
-from smartbin.golden import SelfTest
 from smartbin.latency import StageTimer
 from smartbin.runtime import open_classifier
 
@@ -85,9 +84,14 @@ def run_daemon(
         daemon = assemble(
             config, source, bundle, classifier, sinks, clock, stop, on_progress=on_progress, timer=status.timer
         )
-        status.watch(lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept))
+        status.watch(
+            lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
+        )
         if config.page.enabled:
-            stack.callback(_open_page(config, origins, status, bundle, clock, keeps=bool(kept)).close)
+            name = config.device.resolve_name()
+            test = partial(test_here, config=config)
+            parts = PageParts(name, config, origins, status, bundle, test, clock, daemon.look_at, bool(kept))
+            stack.callback(open_page(parts).close)
         failure: SmartbinError | None = None
         try:
             daemon.run()
@@ -195,21 +199,15 @@ def resolve_mode(config: DeviceConfig, source: Source) -> Mode:
     return "every_frame" if isinstance(shown(source), PhotoSource) else "item"
 
 
-def _open_page(
-    config: DeviceConfig, origins: Mapping[str, str], status: BinStatus, bundle: Bundle, clock: Clock, *, keeps: bool
-) -> OpenPage:
-    def test(copy: Bundle) -> SelfTest | None:
-        return test_here(copy, config)
-
-    return open_page(PageParts(socket.gethostname(), config, origins, status, bundle, test, clock, keeps))
-
-
-def queue_counts(kept: Sequence[StoreSink]) -> list[QueueCounts]:
+def queue_counts(kept: Sequence[StoreSink], sinks: SinkGroup) -> list[QueueCounts]:
     """What waits and what was lost, of all that write or send on threads of their own."""
     found = []
     for sink in kept:
-        counts = sink.writer.counts
-        found.append(QueueCounts("store", counts.waiting, counts.dropped, counts.failures))
+        written = sink.writer.counts
+        found.append(QueueCounts("store", written.waiting, written.dropped, written.failures))
+    for name, sent in sinks.counts():
+        error = (sent.last_error or "no reason given") if sent.failing else ""
+        found.append(QueueCounts(name, sent.waiting, sent.dropped, sent.failures, error))
     return found
 
 

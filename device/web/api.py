@@ -9,8 +9,10 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
+from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response, StreamingResponse
 
+from device.region import Region
 from device.web.charts import days_of
 from device.web.config_view import Setting
 from device.web.context import Bin
@@ -33,6 +35,7 @@ from device.web.models import (
     ModelAnswer,
     OfferAnswer,
     QueueAnswer,
+    RegionRequest,
     SampleAnswer,
     SamplePage,
     StageAnswer,
@@ -43,6 +46,7 @@ Number = Annotated[int, Path(ge=1, le=MOST_NUMBER)]
 Before = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="only ones before this number")]
 _TOLD_EVERY_S, _ALIVE_S = 0.1, 10.0
 _STREAMS = 16
+_REGION: TypeAdapter[Region | None] = TypeAdapter(Region | None)
 
 
 def _refusals(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -106,6 +110,11 @@ def _add_live(api: APIRouter, bin_: Bin) -> None:
         """Live pictures, JPEG after JPEG. Never ends; only so many are served at once."""
         bin_.feed.admit()
         return Endless(bin_.feed.parts(), f"multipart/x-mixed-replace; boundary={BOUNDARY}", bin_.feed.leave)
+
+    @api.put("/region", tags=["live"], responses=_refusals(HTTPStatus.CONFLICT))
+    def region(asked: RegionRequest) -> Done:
+        """Look at another part of the picture from the next frame on, until the bin is started anew."""
+        return Done(told=look_at(bin_, asked.region))
 
     @api.get("/config", tags=["live"])
     def config() -> list[Setting]:
@@ -220,6 +229,22 @@ def _add_models(api: APIRouter, bin_: Bin) -> None:
         return Done(told=bin_.shelf.rollback())
 
 
+def look_at(bin_: Bin, region: object) -> str:
+    """Make the bin look at a part of the picture; says how to keep that. `Refusal` for what is no such part."""
+    try:
+        region = _REGION.validate_python(region)
+    except ValidationError as error:
+        raise Refusal(HTTPStatus.CONFLICT, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    bin_.look_at(region)
+    if region is None:
+        return "The bin looks at the whole picture, until it is started anew."
+    told = ", ".join(f"{part:.3f}" for part in region)
+    return (
+        "The bin looks at this part, learns it anew, and keeps to it until it is started again. To keep it: "
+        f"[presence] region = [{told}]"
+    )
+
+
 def event_page(bin_: Bin, limit: int, before: int | None, kind: str | None) -> EventPage:
     """A page of events with their pictures."""
     found = bin_.archive.events(limit + 1, before, kind)
@@ -245,6 +270,8 @@ def health_of(bin_: Bin) -> HealthAnswer:
         overwritten=counts.overwritten,
         too_old=counts.too_old,
         reconnects=counts.reconnects,
+        refused=dict(counts.refused),
+        repeated=counts.repeated,
         queues=queues,
         stages=[
             StageAnswer(stage=name, p50_ms=found.p50_ms, p95_ms=found.p95_ms, max_ms=found.max_ms)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
 from device.config import DeviceConfig
+from device.region import Region
 from device.status import BinStatus
 from device.web.archive import Archive
 from device.web.config_view import Setting, settings_of
@@ -35,6 +36,7 @@ class Bin:
     token: TokenCheck
     sessions: Sessions
     brake: GuessBrake
+    look_at: Callable[[Region | None], None]
 
     def settings(self) -> list[Setting]:
         """The configuration, key by key."""
@@ -76,9 +78,10 @@ def make_bin(parts: PageParts, token: str | None) -> Bin:
         archive=Archive(paths),
         shelf=shelf,
         feed=feed,
-        registry=make_registry(status, shelf, feed, folders),
+        registry=make_registry(parts.name, status, shelf, feed, folders),
         folders=folders,
         token=TokenCheck(token),
         sessions=Sessions(parts.clock.now_s),
         brake=GuessBrake(parts.clock.now_s),
+        look_at=parts.look_at,
     )

@@ -27,8 +27,11 @@ from smartbin import __version__
 class BinCollector(Collector):
     """The figures of one bin. `folders` are those whose disks are watched, by what they hold."""
 
-    def __init__(self, status: BinStatus, model: ModelShelf, feed: LiveFeed, folders: dict[str, str]) -> None:
-        self._status, self._model, self._feed, self._folders = status, model, feed, folders
+    def __init__(
+        self, name: str, status: BinStatus, model: ModelShelf, feed: LiveFeed, folders: dict[str, str]
+    ) -> None:
+        self._name, self._status, self._model = name, status, model
+        self._feed, self._folders = feed, folders
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
@@ -45,6 +48,7 @@ class BinCollector(Collector):
             "smartbin",
             "What runs",
             {
+                "bin": self._name,
                 "version": __version__,
                 "model": manifest.name,
                 "model_version": manifest.version,
@@ -73,6 +77,11 @@ class BinCollector(Collector):
         dropped.add_metric(["overwritten"], counts.overwritten)
         dropped.add_metric(["too_old"], counts.too_old)
         yield dropped
+        refused = CounterMetricFamily("smartbin_frames_refused", "Frames that could not be used", labels=["reason"])
+        for reason, count in counts.refused:
+            refused.add_metric([reason], count)
+        yield refused
+        yield _counter("smartbin_frames_repeated", "Frames that came again unchanged", counts.repeated)
         yield _counter("smartbin_camera_reconnects", "Times that a lost camera was opened again", counts.reconnects)
         yield _gauge("smartbin_frame_age_seconds", "Since the newest frame went through", status.without_frame_s)
         view = status.view
@@ -109,6 +118,10 @@ class BinCollector(Collector):
             dropped.add_metric([queue.name], queue.dropped)
             failures.add_metric([queue.name], queue.failures)
         yield from (depth, dropped, failures)
+        failing = GaugeMetricFamily("smartbin_queue_failing", "1 while what empties it fails", labels=["queue"])
+        for queue in self._status.queues:
+            failing.add_metric([queue.name], float(bool(queue.failing)))
+        yield failing
 
     def _machine(self) -> Iterator[Metric]:
         load = read_load(self._folders)
@@ -125,10 +138,12 @@ class BinCollector(Collector):
         yield _gauge("smartbin_memory_size_bytes", "Memory of the machine", load.memory_bytes)
 
 
-def make_registry(status: BinStatus, model: ModelShelf, feed: LiveFeed, folders: dict[str, str]) -> CollectorRegistry:
+def make_registry(
+    name: str, status: BinStatus, model: ModelShelf, feed: LiveFeed, folders: dict[str, str]
+) -> CollectorRegistry:
     """A registry of this bin's own, with its process beside it."""
     registry = CollectorRegistry()
-    registry.register(BinCollector(status, model, feed, folders))
+    registry.register(BinCollector(name, status, model, feed, folders))
     ProcessCollector(registry=registry)
     return registry
 

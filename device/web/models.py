@@ -52,12 +52,17 @@ class Answer(_Answer):
 
 
 class Box(_Answer):
-    """Where the item is, as parts of the picture's width and height."""
+    """A part of the picture, in parts of its width and height."""
 
     left: float
     top: float
     width: float
     height: float
+
+    @classmethod
+    def of(cls, box: tuple[float, float, float, float] | None) -> Box | None:
+        """None where there is none."""
+        return None if box is None else cls(left=box[0], top=box[1], width=box[2], height=box[3])
 
 
 class LiveState(_Answer):
@@ -69,6 +74,7 @@ class LiveState(_Answer):
     learning: bool = Field(description="the empty bin is being learned")
     item: int
     box: Box | None = Field(description="around the item that is there")
+    region: Box | None = Field(description="what is looked at; none: the whole picture")
     light: LightState | None
     mean_luma: float | None
     gamma: float | None = Field(description="1: the picture was not corrected")
@@ -88,14 +94,14 @@ class LiveState(_Answer):
         answer = told if answered else None
         shown: Decision | None = answer.decision if answer is not None else None
         prediction = shown.prediction if shown is not None else view.prediction if view is not None else None
-        box = view.presence.box if view is not None else None
         return cls(
             lifecycle=status.lifecycle,
             reason=status.reason,
             state=view.state if view is not None else None,
             learning=view.presence.learning if view is not None else False,
             item=view.item if view is not None else 0,
-            box=None if box is None else Box(**dict(zip(Box.model_fields, box, strict=True))),
+            box=Box.of(view.presence.box) if view is not None else None,
+            region=Box.of(view.region) if view is not None else None,
             light=view.light if view is not None else None,
             mean_luma=round(view.exposure.mean_luma, 3) if view is not None else None,
             gamma=round(view.exposure.gamma, 3) if view is not None else None,
@@ -108,6 +114,19 @@ class LiveState(_Answer):
             if prediction is None or session is None
             else {name: round(p, 4) for name, p in zip(session.classes, prediction.probabilities, strict=False)},
         )
+
+
+_Part = Annotated[float, Field(ge=0, le=1)]
+
+
+class RegionRequest(BaseModel):
+    """The part of the picture to look at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: tuple[_Part, _Part, _Part, _Part] | None = Field(
+        description="[x, y, width, height] in parts of the picture, within it, each side at least 0.05; null: all of it"
+    )
 
 
 class EventAnswer(_Answer):
@@ -280,6 +299,8 @@ class HealthAnswer(_Answer):
     overwritten: int
     too_old: int
     reconnects: int
+    refused: dict[str, int] = Field(description="frames that could not be used, by reason")
+    repeated: int = Field(description="frames that came again unchanged")
     queues: list[QueueAnswer]
     stages: list[StageAnswer]
     load: MachineLoad

@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from device.samples.labels import Verdict
-from device.web.api import event_page, health_of, model_of
+from device.web.api import event_page, health_of, look_at, model_of
 from device.web.charts import day_chart, days_of, series_of, style_of
 from device.web.context import Bin
 from device.web.forms import PROOF_FIELD, read_form
 from device.web.guard import give_cookie, too_many
-from device.web.models import MOST_NUMBER, LiveState
+from device.web.models import MOST_NUMBER, Box, LiveState
 from device.web.problems import Refusal, told
 from device.web.sessions import Session
 from smartbin import __version__
@@ -163,15 +163,26 @@ def _add_views(router: APIRouter, pages: Pages) -> None:
     @router.get("/")
     def live(request: Request) -> Response:
         """What the bin sees now."""
-        manifest = bin_.shelf.running.manifest
+        manifest, state = bin_.shelf.running.manifest, LiveState.of(bin_.status)
         return pages.show(
             request,
             "live.html",
             classes=manifest.classes,
             min_confidence=manifest.thresholds.min_confidence,
-            state=LiveState.of(bin_.status),
+            state=state,
+            region=state.region.model_dump() if state.region is not None else None,
             told=list(reversed(bin_.status.told)),
         )
+
+    @router.post("/region")
+    async def region(request: Request) -> Response:
+        """Look at another part of the picture."""
+        form = await read_form(request, bin_.sessions)
+        asked = None if form.get("what") == "all" else [_part(form.get(name, "")) for name in Box.model_fields]
+        try:
+            return pages.back(request, "/", look_at(bin_, asked))
+        except Refusal as error:
+            return pages.back(request, "/", f"Nothing was changed: {error.detail}.")
 
     @router.get("/history")
     def history(request: Request, before: Before = None, kind: str = "decision") -> Response:
@@ -295,6 +306,14 @@ def _by_section(pages: Pages) -> dict[str, list[object]]:
     for setting in pages.bin.settings():
         found.setdefault(setting.key.rpartition(".")[0] or setting.key, []).append(setting)
     return found
+
+
+def _part(percent: str) -> float | str:
+    """Percent as a part of one; what is no number stays as it is, to be refused."""
+    try:
+        return round(float(percent) / 100, 4)
+    except ValueError:
+        return percent
 
 
 def _own_path(path: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from device.clock import Clock
 from device.config import DeviceConfig
+from device.region import Region
 from device.status import BinStatus
 from smartbin.bundle import Bundle
 from smartbin.golden import SelfTest
@@ -14,8 +15,8 @@ from smartbin.golden import SelfTest
 
 @dataclass(frozen=True)
 class PageParts:
-    """The bin called `name`. `origins` say where its settings come from, `test` is the self-test of a bundle, `keeps`
-    says whether events are stored.
+    """The bin called `name`. `origins` say where its settings come from, `test` is the self-test of a bundle, `look_at`
+    makes it look at another part of the picture, `keeps` says whether events are stored.
     """
 
     name: str
@@ -25,4 +26,5 @@ class PageParts:
     bundle: Bundle
     test: Callable[[Bundle], SelfTest | None]
     clock: Clock
+    look_at: Callable[[Region | None], None]
     keeps: bool

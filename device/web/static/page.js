@@ -7,7 +7,7 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 
 function live(root) {
   const find = (name) => root.querySelector(`[data-${name}]`);
-  const image = find("picture"), note = find("note"), box = find("box"), camera = find("camera");
+  const image = find("picture"), overlay = find("overlay"), region = find("region"), note = find("note"), box = find("box"), camera = find("camera");
   const pause = find("pause"), recent = find("recent"), announce = find("announce");
   let stream = null, paused = false, again = 0, unseen = "", newest = Number(root.dataset.newest || 0);
 
@@ -82,7 +82,8 @@ function live(root) {
       : answer.label ? `perhaps ${answer.label}, ${percent(answer.confidence)} → ${answer.bin}` : `→ ${answer.bin}`;
     camera.dataset.said = answer ? answer.kind : "";
     bars(now.probabilities);
-    frame(now.box);
+    place(box, now.box);
+    place(region, now.region);
     text("light", { ok: "good", too_dark: "too dark", too_bright: "too bright" }[now.light] || "–");
     text("luma", now.mean_luma?.toFixed(2) ?? "–");
     text("gamma", now.gamma == null ? "–" : now.gamma === 1 ? "1 (not corrected)" : now.gamma.toFixed(2));
@@ -109,15 +110,48 @@ function live(root) {
     }
   }
 
-  function frame(place) {
-    box.parentElement.toggleAttribute("hidden", !place);
-    if (!place) return;
+  function place(rect, where) {
     const [w, h] = [image.naturalWidth || 4, image.naturalHeight || 3];
-    box.parentElement.setAttribute("viewBox", `0 0 ${w} ${h}`);
-    box.setAttribute("x", place.left * w);
-    box.setAttribute("y", place.top * h);
-    box.setAttribute("width", place.width * w);
-    box.setAttribute("height", place.height * h);
+    overlay.removeAttribute("hidden");
+    overlay.setAttribute("viewBox", `0 0 ${w} ${h}`);
+    const { left, top, width, height } = where || { left: 0, top: 0, width: 0, height: 0 };
+    rect.setAttribute("x", left * w);
+    rect.setAttribute("y", top * h);
+    rect.setAttribute("width", width * w);
+    rect.setAttribute("height", height * h);
+  }
+
+  function draw() {
+    const details = find("drawing"), drawn = find("drawn");
+    const fields = ["left", "top", "width", "height"].map((name) => details.querySelector(`[name=${name}]`));
+    let from = null;
+    const shown = () => fields.map((field) => Number(field.value) / 100);
+    const show = () => {
+      const [left, top, width, height] = shown();
+      place(drawn, details.open ? { left, top, width, height } : null);
+    };
+    const at = (event) => {  // in parts of the picture, which may leave room at two sides of its place
+      const area = camera.getBoundingClientRect(), [w, h] = [image.naturalWidth || 4, image.naturalHeight || 3];
+      const scale = Math.min(area.width / w, area.height / h);
+      const part = (value, start, room, size) => Math.min(1, Math.max(0, (value - start - (room - size) / 2) / size));
+      return [part(event.clientX, area.left, area.width, w * scale), part(event.clientY, area.top, area.height, h * scale)];
+    };
+    details.addEventListener("toggle", () => { camera.classList.toggle("drawing", details.open); show(); });
+    for (const field of fields) field.addEventListener("input", show);
+    camera.addEventListener("pointerdown", (event) => {
+      if (!details.open || event.target === pause) return;
+      event.preventDefault();
+      from = at(event);
+      camera.setPointerCapture(event.pointerId);
+    });
+    camera.addEventListener("pointermove", (event) => {
+      if (!from) return;
+      const to = at(event);
+      const values = [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])];
+      values.forEach((value, number) => { fields[number].value = (Math.floor(1000 * value) / 10).toFixed(1); });
+      show();
+    });
+    for (const end of ["pointerup", "pointercancel"]) camera.addEventListener(end, () => { from = null; });
   }
 
   function tell(answer) {
@@ -137,6 +171,7 @@ function live(root) {
     while (recent.children.length > 8) recent.lastElementChild.remove();
   }
 
+  draw();
   if (document.readyState === "complete") look(); else window.addEventListener("load", look);
 }
 

@@ -58,6 +58,7 @@ class StagedBin:
     clock: ManualClock
     app: ASGIApp
     settings: DeviceConfig
+    looked_at: list
 
     def client(self, **options: object) -> TestClient:
         """Somebody who calls it by its address, from one of his own."""
@@ -88,7 +89,7 @@ def stage_bin(
             **sections,
         }
     )
-    clock = ManualClock()
+    clock, looked_at = ManualClock(), []
     status = BinStatus(clock)
     sinks = [status, *(open_store(settings.store, settings.samples, live=True) if keeps else [])]
     session = Session("staged", "tiny 1 (fp32)", "onnxruntime-cpu", TINY_CLASSES, 0.6, "tiny", "1")
@@ -104,10 +105,18 @@ def stage_bin(
         sink.close()
     status.timer.add("frame", 12.0)
     parts = PageParts(
-        "bin-7", settings, {"page.enabled": "the command line"}, status, read_bundle(bundle), test, clock, keeps
+        "bin-7",
+        settings,
+        {"page.enabled": "the command line"},
+        status,
+        read_bundle(bundle),
+        test,
+        clock,
+        looked_at.append,
+        keeps,
     )
     bin_ = make_bin(parts, token)
-    return StagedBin(bin_, status, clock, make_guarded(bin_), settings)
+    return StagedBin(bin_, status, clock, make_guarded(bin_), settings, looked_at)
 
 
 def blank(view_: FrameView, level: int) -> FrameView:

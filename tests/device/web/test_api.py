@@ -131,10 +131,13 @@ def test_a_damaged_store_is_a_problem_and_not_a_crash(staged):
 
 def test_health_counts_what_waits_and_was_lost(staged):
     staged.status.watch(
-        lambda: CaptureCounts(100, 7, 3, 2), lambda: 0.1, lambda: [QueueCounts("mqtt", 5, 1, 9, "broker away")]
+        lambda: CaptureCounts(100, 7, 3, 2, (("torn", 4),), 6),
+        lambda: 0.1,
+        lambda: [QueueCounts("mqtt", 5, 1, 9, "broker away")],
     )
     health = staged.client().get("/api/health").json()
     assert (health["captured"], health["overwritten"], health["too_old"], health["reconnects"]) == (100, 7, 3, 2)
+    assert (health["refused"], health["repeated"]) == ({"torn": 4}, 6)
     assert health["queues"] == [{"name": "mqtt", "waiting": 5, "dropped": 1, "failures": 9, "failing": "broker away"}]
     assert health["trouble"] == ["mqtt is failing: broker away"]
     assert health["load"]["memory_bytes"] > 0
@@ -246,3 +249,18 @@ def test_a_newer_decision_is_the_one_told(staged):
     staged.status.event(Event(staged.clock.wall(), "decision", decision=replace(decision(3), bin="recycling")))
     staged.status.frame(view(60, 3, "DECIDED", "red"))
     assert staged.client().get("/api/status").json()["answer"]["bin"] == "recycling"
+
+
+def test_another_part_of_the_picture(staged):
+    client = staged.client()
+    done = client.put("/api/region", json={"region": [0.1, 0.2, 0.5, 0.5]})
+    assert "[presence] region = [0.100, 0.200, 0.500, 0.500]" in done.json()["told"]
+    assert client.put("/api/region", json={"region": None}).status_code == 200
+    assert staged.looked_at == [(0.1, 0.2, 0.5, 0.5), None]
+    for wrong in ([0.9, 0, 0.5, 0.5], [0, 0, 0.01, 1]):
+        assert client.put("/api/region", json={"region": wrong}).status_code == 409
+    for wrong in ("all", [0, 0, 1], [0, 0, 1, 2], [-1, 0, 1, 1]):
+        assert client.put("/api/region", json={"region": wrong}).status_code == 422
+    assert len(staged.looked_at) == 2
+    staged.status.frame(replace(view(9), region=(0.1, 0.2, 0.5, 0.5)))
+    assert client.get("/api/status").json()["region"] == {"left": 0.1, "top": 0.2, "width": 0.5, "height": 0.5}

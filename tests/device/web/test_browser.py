@@ -166,9 +166,29 @@ def test_the_live_view_moves_and_an_item_is_decided(look):
 
 def test_the_item_is_framed_while_it_is_there(look):
     page = look()
-    box = 'document.querySelector("[data-box]")'
-    page.wait_for_function(f"() => {box}.parentElement.hasAttribute('hidden')")
-    page.wait_for_function(f"() => !{box}.parentElement.hasAttribute('hidden') && {box}.width.baseVal.value > 100")
+    width = 'document.querySelector("[data-box]").width.baseVal.value'
+    page.wait_for_function(f"() => {width} === 0 && document.querySelector('[data-picture]').naturalWidth > 0")
+    page.wait_for_function(f"() => {width} > 100")
+
+
+def test_a_part_of_the_picture_is_drawn_and_looked_at(look):
+    page = look()
+    page.wait_for_function('() => document.querySelector("[data-picture]").naturalWidth > 0')
+    page.get_by_text("Look at a part of the picture only").click()
+    area = page.locator(".camera").bounding_box()
+    page.mouse.move(area["x"] + 0.1 * area["width"], area["y"] + 0.2 * area["height"])
+    page.mouse.down()
+    page.mouse.move(area["x"] + 0.9 * area["width"], area["y"] + 0.8 * area["height"], steps=4)
+    page.mouse.up()
+    drawn = [float(page.get_by_label(name).input_value()) for name in ("left", "top", "width", "height")]
+    assert drawn == pytest.approx([10, 20, 80, 60], abs=1)
+    page.get_by_role("button", name="Use this part").click()
+    page.wait_for_selector(".notice:has-text('[presence] region = [0.1')")
+    page.wait_for_function("async () => (await (await fetch('/api/status')).json()).region !== null")
+    page.wait_for_function('() => document.querySelector("[data-region]").width.baseVal.value > 100')
+    page.get_by_text("Look at a part of the picture only").click()
+    page.get_by_role("button", name="Use the whole picture").click()
+    page.wait_for_function("async () => (await (await fetch('/api/status')).json()).region === null")
 
 
 def test_paused_nothing_is_sent_and_the_picture_stays(look, running):
@@ -280,9 +300,10 @@ CONTRASTS = """() => {
 
 def test_pictures_of_the_page(look, running, tmp_path):
     """The pictures that the documentation shows."""
-    folder = Path(os.environ.get("SMARTBIN_SCREENSHOTS") or tmp_path)
+    asked = os.environ.get("SMARTBIN_SCREENSHOTS")
+    folder = Path(asked or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
-    enough = "async () => (await (await fetch('/api/samples')).json()).waiting >= 6"
+    enough = "async () => (await (await fetch('/api/samples')).json()).waiting >= 4"
     look("/health").wait_for_function(enough, polling=300)
     desktop, phone = {"width": 1000, "height": 640}, {"width": 390, "height": 780}
     shots = {
@@ -297,7 +318,7 @@ def test_pictures_of_the_page(look, running, tmp_path):
         page = look(path, **options)
         if path == "/":
             page.wait_for_selector(".headline.accepted")
-            page.wait_for_function(AT_REST)
+            page.wait_for_function(AT_REST if asked else "() => true")
         page.wait_for_function(
             "() => Array.from(document.images).every("
             "one => one.naturalWidth || one.getBoundingClientRect().top > innerHeight)"

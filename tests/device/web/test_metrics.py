@@ -22,9 +22,9 @@ def value(found, name: str, **labels: str) -> float:
 
 def test_what_prometheus_reads(staged):
     staged.status.watch(
-        lambda: CaptureCounts(100, 7, 3, 2),
+        lambda: CaptureCounts(100, 7, 3, 2, (("torn", 4),), 6),
         lambda: 0.5,
-        lambda: [QueueCounts("store", 4, 1, 2), QueueCounts("mqtt", 0, 0, 0)],
+        lambda: [QueueCounts("store", 4, 1, 2), QueueCounts("mqtt", 0, 0, 0, "broker away")],
     )
     staged.clock.advance(0.25)
     found = read(staged)
@@ -32,6 +32,10 @@ def test_what_prometheus_reads(staged):
     assert value(found, "smartbin_frames_processed_total") == 4
     assert value(found, "smartbin_frames_dropped_total", reason="overwritten") == 7
     assert value(found, "smartbin_frames_dropped_total", reason="too_old") == 3
+    assert value(found, "smartbin_frames_refused_total", reason="torn") == 4
+    assert value(found, "smartbin_frames_repeated_total") == 6
+    assert value(found, "smartbin_queue_failing", queue="mqtt") == 1
+    assert value(found, "smartbin_queue_failing", queue="store") == 0
     assert value(found, "smartbin_camera_reconnects_total") == 2
     assert value(found, "smartbin_frame_age_seconds") == 0.25
     assert value(found, "smartbin_loop_without_progress_seconds") == 0.5
@@ -48,7 +52,12 @@ def test_what_prometheus_reads(staged):
     assert value(found, "smartbin_disk_free_bytes", holds="store") > 0
     assert value(found, "process_resident_memory_bytes") > 1e6
     info = next(dict(labels) for name, labels in found if name == "smartbin_info")
-    assert (info["model"], info["model_version"], info["runtime"]) == ("tiny", "1", "onnxruntime-cpu")
+    assert (info["bin"], info["model"], info["model_version"], info["runtime"]) == (
+        "bin-7",
+        "tiny",
+        "1",
+        "onnxruntime-cpu",
+    )
 
 
 def test_stage_durations_are_a_histogram(staged):

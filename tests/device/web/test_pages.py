@@ -38,7 +38,7 @@ def test_a_store_that_cannot_be_read_is_told_on_its_pages(staged, path):
     staged.settings.store.paths.database.write_bytes(b"not a database at all" * 100)
     answer = staged.client().get(path)
     assert answer.status_code == 200
-    assert "cannot be read" in answer.text
+    assert "cannot be used" in answer.text
 
 
 def test_the_live_page_shows_the_state_and_the_newest_decisions(staged):
@@ -155,3 +155,28 @@ def test_an_error_page_is_for_people(staged):
 def test_a_name_that_looks_like_html_stays_text(tmp_path, tiny_bundle):
     staged = stage_bin(tmp_path, tiny_bundle, decision={"uncertain_bin": "<script>x</script>"})
     assert "<script>x" not in staged.client().get("/settings").text
+
+
+def test_a_region_by_numbers(staged):
+    client = staged.client()
+    proof = proof_in(client.get("/").text)
+    part = {"left": "10", "top": "20.5", "width": "50", "height": "60", "what": "part"}
+    client.post("/region", data={"proof": proof, **part}, headers=OWN)
+    assert "[presence] region = [0.100, 0.205, 0.500, 0.600]" in client.get("/").text
+    client.post("/region", data={"proof": proof, "what": "all"}, headers=OWN)
+    assert "looks at the whole picture" in client.get("/").text
+    assert staged.looked_at == [(0.1, 0.205, 0.5, 0.6), None]
+
+
+@pytest.mark.parametrize(
+    "part", [{}, {"left": "x"}, {"width": "200"}, {"height": "1"}, {"left": "nan"}, {"left": "-1"}]
+)
+def test_a_region_that_is_none_changes_nothing(staged, part):
+    client = staged.client()
+    proof = proof_in(client.get("/").text)
+    whole = {"left": "0", "top": "0", "width": "100", "height": "100"} if part else {}
+    client.post("/region", data={"proof": proof, "what": "part", **whole, **part}, headers=OWN)
+    assert "Nothing was changed: [x, y, width, height] in parts of the picture" in client.get("/").text.replace(
+        "&#39;", "'"
+    )
+    assert staged.looked_at == []
