@@ -8,7 +8,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response, StreamingResponse
 
@@ -194,12 +194,19 @@ def _add_samples(api: APIRouter, bin_: Bin) -> None:
         "/samples/{number}/image",
         tags=["labels"],
         response_class=Response,
-        responses={**missing, 200: {"content": {"image/jpeg": {}}, "description": "the picture"}},
+        responses={
+            **missing,
+            200: {"content": {"image/jpeg": {}}, "description": "the picture"},
+            304: {"description": "the caller has it already"},
+        },
     )
-    def image(number: Number) -> Response:
-        """The picture, JPEG."""
-        headers = {"cache-control": "private, max-age=86400"}
-        return Response(bin_.archive.picture(number), media_type="image/jpeg", headers=headers)
+    def image(number: Number, if_none_match: Annotated[str | None, Header(max_length=200)] = None) -> Response:
+        """The picture, JPEG. Browsers ask whether theirs is still the one: a store that is begun anew counts anew."""
+        name, content = bin_.archive.picture(number)
+        headers = {"etag": f'"{name}"', "cache-control": "private, no-cache"}
+        if if_none_match == headers["etag"]:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(content, media_type="image/jpeg", headers=headers)
 
     refused = _refusals(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 

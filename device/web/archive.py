@@ -87,17 +87,22 @@ class Archive:
         """One picture; 404 if it is not there."""
         return _found(self._book().sample(number), "picture", number)
 
-    def picture(self, number: int) -> bytes:
-        """The JPEG of a picture; 404 if it is not there (any more)."""
+    def picture(self, number: int) -> tuple[str, bytes]:
+        """The name of a picture, which no other has, and its JPEG; 404 if it is not there (any more)."""
         sample = self.sample(number)
         try:
-            return self._book().path(sample).read_bytes()
+            return sample.file, self._book().path(sample).read_bytes()
         except FileNotFoundError:
             raise Refusal(HTTPStatus.NOT_FOUND, f"picture {number} was removed to make room") from None
 
-    def label(self, number: int, verdict: Verdict, label: str | None) -> None:
-        """Say what is on a picture; 404 without the picture, 409 for a class that its model does not know."""
+    def label(self, number: int, verdict: Verdict, label: str | None, name: str | None = None) -> None:
+        """Say what is on a picture; 404 without the picture, 409 for a class that its model does not know.
+
+        With its `name` only if it is still the one that was looked at: a store that is begun anew counts anew.
+        """
         sample = self.sample(number)
+        if name is not None and name != sample.file:
+            raise Refusal(HTTPStatus.CONFLICT, f"picture {number} is another one now; look at it again")
         if verdict == "class" and label not in sample.classes:
             known = ", ".join(sample.classes)
             raise Refusal(HTTPStatus.CONFLICT, f"no such class; this picture's model knows {known}")

@@ -266,7 +266,7 @@ def _add_labels(router: APIRouter, pages: Pages) -> None:
         known: dict[str, Verdict] = {"class": "class", "none": "none", "skip": "skip"}
         if verdict not in known:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "no such answer")
-        await run_in_threadpool(archive.label, number, known[verdict], label or None)
+        await run_in_threadpool(archive.label, number, known[verdict], label or None, form.get("picture", ""))
         said = {"class": f"is {label}", "none": "is none of the classes", "skip": "is skipped"}[verdict]
         return pages.back(request, "/label", f"Picture {number} {said}.")
 

@@ -76,6 +76,8 @@ class GuessBrake:
         network = _network(address)
         failed_s = self._failed_s.setdefault(network, deque(maxlen=_TRIES))
         failed_s.append(self._now_s())
+        if self.wait_s(address) > 0:
+            _log.warning("too many wrong tokens from %s; it has to wait", network)
         self._failed_s.move_to_end(network)
         while len(self._failed_s) > _ADDRESSES:
             self._failed_s.popitem(last=False)

@@ -13,7 +13,7 @@ from device.samples.labels import SampleBook
 from device.status import QueueCounts
 from smartbin.bundle import read_bundle
 from smartbin.errors import BundleError
-from tests.device.web.stage import blank, decision, stage_bin, view
+from tests.device.web.stage import decision, stage_bin, view
 from tests.tiny_bundle import write_tiny_bundle
 
 
@@ -53,6 +53,9 @@ def test_an_event_has_its_picture_and_its_probabilities(staged):
     assert image.headers["content-type"] == "image/jpeg"
     picture = cv2.imdecode(np.frombuffer(image.content, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (240, 320, 3)
+    again = {"if-none-match": image.headers["etag"]}
+    assert client.get(f"/api/samples/{event['picture']}/image", headers=again).status_code == 304
+    assert client.get(f"/api/samples/{3 - event['picture']}/image", headers=again).status_code == 200
 
 
 def test_a_label_is_given_and_the_queue_gets_shorter(staged):
@@ -226,23 +229,6 @@ def test_an_unexpected_error_is_logged_and_told_without_details(staged, monkeypa
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert "ZeroDivision" not in answer.text
     assert "ZeroDivisionError" in caplog.text
-
-
-def test_live_status_as_server_sent_events(staged):
-    """Each change once; the stream ends when the page does."""
-    texts = []
-    with staged.client().stream("GET", "/api/live") as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        for line in answer.iter_lines():
-            if not line.startswith("data: "):
-                continue
-            texts.append(line)
-            if len(texts) == 1:
-                staged.status.frame(blank(view(50), 90))
-            if len(texts) == 2:
-                staged.bin.feed.close()
-    assert len(texts) == 2
-    assert '"frame":51' in texts[1]
 
 
 def test_a_newer_decision_is_the_one_told(staged):

@@ -12,6 +12,12 @@ from tests.device.web.conftest import proof_in
 from tests.device.web.stage import HOST, stage_bin
 from tests.tiny_bundle import write_tiny_bundle
 
+
+def picture_in(html: str) -> str:
+    """The name of the picture that a label form is for."""
+    return html.split('name="picture" value="')[1].split('"')[0]
+
+
 TABS = ("/", "/label", "/history", "/counts", "/health", "/model", "/settings")
 OWN = {"origin": HOST, "sec-fetch-site": "same-origin"}
 
@@ -53,7 +59,8 @@ def test_labelling_by_form_tells_what_was_done_and_shows_the_next(staged):
     client = staged.client()
     page = client.get("/label")
     assert "Picture 2," in page.text
-    given = client.post("/label/2", data={"proof": proof_in(page.text), "answer": "class:green"}, headers=OWN)
+    form = {"proof": proof_in(page.text), "picture": picture_in(page.text), "answer": "class:green"}
+    given = client.post("/label/2", data=form, headers=OWN)
     assert given.headers["location"] == "/label"
     then = client.get("/label").text
     assert '<p class="notice" role="status">Picture 2 is green.</p>' in then
@@ -64,9 +71,10 @@ def test_labelling_by_form_tells_what_was_done_and_shows_the_next(staged):
 
 def test_a_label_can_be_given_anew(staged):
     client = staged.client()
-    proof = proof_in(client.get("/label/1").text)
+    page = client.get("/label/1").text
     for answer in ("skip", "class:blue"):
-        client.post("/label/1", data={"proof": proof, "answer": answer}, headers=OWN)
+        form = {"proof": proof_in(page), "picture": picture_in(page), "answer": answer}
+        client.post("/label/1", data=form, headers=OWN)
     assert SampleBook(staged.settings.store.paths).sample(1).given.label == "blue"
     assert "Labelled: blue" in client.get("/label/1").text
 
@@ -74,10 +82,21 @@ def test_a_label_can_be_given_anew(staged):
 @pytest.mark.parametrize("answer", ["", "class:gold", "class:", "other", "class:<b>"])
 def test_an_answer_that_is_none_is_refused(staged, answer):
     client = staged.client()
-    proof = proof_in(client.get("/label/1").text)
-    given = client.post("/label/1", data={"proof": proof, "answer": answer}, headers=OWN)
+    page = client.get("/label/1").text
+    form = {"proof": proof_in(page), "picture": picture_in(page), "answer": answer}
+    given = client.post("/label/1", data=form, headers=OWN)
     assert given.status_code in (409, 422)
     assert "<b>" not in given.text
+
+
+def test_a_label_is_for_the_picture_that_was_looked_at(staged):
+    """A damaged store is put aside and a new one counts from 1 again: an open page must not label another picture."""
+    client = staged.client()
+    form = {"proof": proof_in(client.get("/label/1").text), "picture": "another.jpg", "answer": "class:red"}
+    given = client.post("/label/1", data=form, headers=OWN)
+    assert given.status_code == 409
+    assert "another one now" in given.text
+    assert SampleBook(staged.settings.store.paths).sample(1).given is None
 
 
 def test_every_class_has_a_key(staged):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 import time
@@ -18,7 +19,7 @@ from device.web.parts import PageParts
 from device.web.server import PageServer
 from smartbin.bundle import read_bundle
 from smartbin.errors import ConfigError
-from tests.device.web.stage import StagedBin, stage_bin, view
+from tests.device.web.stage import StagedBin, blank, stage_bin, view
 
 LONG_S = 20.0
 
@@ -73,6 +74,22 @@ def test_live_pictures_over_a_real_connection_end_with_the_page(staged):
             page.close()
     assert time.monotonic() - begun_s < server._STOP_S + 1
     assert not page._thread.is_alive()
+
+
+def test_each_change_of_the_status_is_told_once_as_an_event(staged):
+    page = serve(staged)
+    page.wait_until_listening(LONG_S)
+    with closing(http.client.HTTPConnection("127.0.0.1", page.port, timeout=LONG_S)) as connection:
+        connection.request("GET", "/api/live")
+        with connection.getresponse() as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            first = json.loads(answer.readline().removeprefix(b"data: "))
+            assert answer.readline() == b"\n"
+            staged.status.frame(blank(view(50), 90))
+            second = json.loads(answer.readline().removeprefix(b"data: "))
+            assert (first["frame"], second["frame"]) == (21, 51)
+            page.close()
+            assert answer.read() == b"\n", "the page ends its streams"
 
 
 def test_a_viewer_that_goes_away_makes_room(tmp_path, tiny_bundle):

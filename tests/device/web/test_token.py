@@ -50,7 +50,7 @@ def test_without_a_token_all_is_right():
     assert TokenCheck(None).fits("")
 
 
-def test_five_wrong_tries_in_a_minute_are_enough():
+def test_five_wrong_tries_in_a_minute_are_enough(caplog):
     clock = ManualClock()
     brake = GuessBrake(clock.now_s)
     for _ in range(4):
@@ -58,6 +58,7 @@ def test_five_wrong_tries_in_a_minute_are_enough():
     assert brake.wait_s("10.0.0.1") == 0
     brake.failed("10.0.0.1")
     assert brake.wait_s("10.0.0.1") == pytest.approx(60)
+    assert "too many wrong tokens from 10.0.0.1" in caplog.text
     assert brake.wait_s("10.0.0.2") == 0
     clock.advance(60)
     assert brake.wait_s("10.0.0.1") == 0
