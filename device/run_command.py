@@ -39,7 +39,7 @@ from device.steady_light import SteadyGamma
 from device.store_sink import StoreSink, open_store
 from device.summary import print_summary
 from device.watchdog import Watchdog, exit_stalled
-from device.web.opening import open_page
+from device.web.opening import OpenPage, open_page
 from device.web.parts import PageParts
 from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
@@ -87,11 +87,13 @@ def run_daemon(
         status.watch(
             lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
         )
+        page: OpenPage | None = None
         if config.page.enabled:
             name = config.device.resolve_name()
             test = partial(test_here, config=config)
             parts = PageParts(name, config, origins, status, bundle, test, clock, daemon.look_at, bool(kept))
-            stack.callback(open_page(parts).close)
+            page = open_page(parts)
+            stack.callback(page.close)
         failure: SmartbinError | None = None
         try:
             daemon.run()
@@ -99,7 +101,7 @@ def run_daemon(
             failure = error
         if config.sinks.terminal != "off":
             _print_summary(daemon, to_stderr=config.sinks.json_lines == "-")
-        if daemon.camera_hangs:
+        if daemon.camera_hangs or (page is not None and not page.close()):
             _end_process(failure)
         if failure is not None:
             raise failure
@@ -107,7 +109,7 @@ def run_daemon(
 
 
 def _end_process(failure: SmartbinError | None) -> None:
-    """Leave at once: a thread inside a hung driver would keep the process from ending."""
+    """Leave at once: a thread inside a hung driver, or a request that hangs, would keep the process from ending."""
     if failure is not None:
         print(f"error: {failure}", file=sys.stderr)
     sys.stdout.flush()

@@ -19,8 +19,8 @@ _LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "jinja2", "psutil")
 class OpenPage(Protocol):
     """A page that is served."""
 
-    def close(self) -> None:
-        """End it."""
+    def close(self) -> bool:
+        """End it; False if something hangs in it and had to be left there. May be called twice."""
         ...
 
 

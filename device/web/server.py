@@ -45,16 +45,18 @@ class PageServer:
         """Whether it listens, waiting for that up to `timeout_s`."""
         return self._listening.wait(timeout_s)
 
-    def close(self) -> None:
-        """End the thread within a few seconds; connections that do not end are dropped."""
+    def close(self) -> bool:
+        """End the thread within a few seconds; connections that do not end are dropped. May be called twice.
+
+        False if a request hangs, in a disk or a runtime, and had to be left there: its thread keeps the process.
+        """
         self._stop.set()
         server = self._server
         if server is not None:
             server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join(_STOP_S)
-        if self._thread.is_alive():
-            _log.error("the page does not end; it is left behind")
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         give_way()

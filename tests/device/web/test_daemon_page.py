@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,46 @@ def test_an_open_address_without_a_token_is_exit_code_2(story, tiny_bundle):
     )  # fmt: skip
     assert done.returncode == 2
     assert "token_file must be set" in done.stderr
+
+
+HANGING_TEST = """
+import sys, threading; sys.path.insert(0, sys.argv[1])
+from device import run_command
+run_command.test_here = lambda copy, config: threading.Event().wait()
+from device.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_request_that_hangs_keeps_neither_the_loop_nor_the_process(story, tiny_bundle, tmp_path):
+    """A self-test that never comes back; meanwhile the bin decides, and at SIGTERM it ends with 0."""
+    shutil.copytree(tiny_bundle, tmp_path / "offered" / "tiny")
+    config = tmp_path / "bin.toml"
+    config.write_text(
+        f"[page]\nport = 0\nbundles_from = '{tmp_path}/offered'\n[bundles]\nfolder = '{tmp_path}/installed'\n"
+    )
+    arguments = ["run", "--config", str(config), "--source", f"scene:{story}", "--loop", "--page", "--view", "off"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGING_TEST, str(ROOT), *arguments, "--bundle", str(tiny_bundle)],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ""},
+    )  # fmt: skip
+    try:
+        address = address_of(process)
+        host, _, port = address.removeprefix("http://").strip("/").partition(":")
+        asked = b'{"name": "tiny"}'
+        with socket.create_connection((host, int(port)), 20) as caller:
+            caller.sendall(
+                b"POST /api/model/install HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (len(asked), asked)
+            )
+            with urllib.request.urlopen(f"{address}api/live", timeout=20) as told:
+                next(line for line in told if line.startswith(b"data: ") and json.loads(line[6:])["answer"])
+            second = http.client.HTTPConnection(host, int(port), timeout=20)
+            second.request("POST", "/api/model/install", asked, {"content-type": "application/json"})
+            with closing(second), second.getresponse() as answer:
+                assert (answer.status, b"at the moment" in answer.read()) == (409, True)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.communicate()
