@@ -30,6 +30,7 @@ from smartbin.errors import SmartbinError, StoreError
 
 Before = Annotated[int | None, Query(ge=1, le=MOST_NUMBER)]
 _PER_PAGE, _THUMBNAILS = 24, 12
+_UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 _DAYS = (7, 14, 30, 90)
 
 
@@ -64,7 +65,13 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"moment": _moment, "percent": _percent, "said": _said, "bytes": _bytes}
+        self._templates.filters |= {
+            "moment": _moment,
+            "percent": _percent,
+            "said": _said,
+            "bytes": _bytes,
+            "lasting": _lasting,
+        }
         self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def show(self, request: Request, name: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
@@ -336,6 +343,11 @@ def _percent(share: float) -> str:
 
 def _said(kind: str) -> str:
     return {"uncertain": "unsure", "too_dark": "too dark", "too_bright": "too bright"}.get(kind, kind)
+
+
+def _lasting(seconds: float) -> str:
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds >= 2 * size or size == 1)
+    return f"{seconds // size:.0f} {unit}"
 
 
 def _bytes(size: int) -> str:

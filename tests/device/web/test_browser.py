@@ -87,6 +87,8 @@ def running(tmp_path_factory) -> Iterator[RunningBin]:
 uri = "scene:{write_slow_scene(folder / "scene")}"
 loop = true
 pace = "real"
+[device]
+name = "kitchen"
 [store]
 enabled = "on"
 folder = "{folder}/store"

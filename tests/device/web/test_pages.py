@@ -199,3 +199,11 @@ def test_a_region_that_is_none_changes_nothing(staged, part):
         "&#39;", "'"
     )
     assert staged.looked_at == []
+
+
+@pytest.mark.parametrize(
+    ("after_s", "told"), [(90, "90 seconds"), (600, "10 minutes"), (7200, "2 hours"), (40 * 86400, "40 days")]
+)
+def test_health_says_how_long_it_has_been_running(staged, after_s, told):
+    staged.clock.advance(after_s)
+    assert f"started {told} ago" in staged.client().get("/health").text
