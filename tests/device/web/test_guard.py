@@ -7,7 +7,7 @@ import pytest
 from device.web.api import make_api
 from device.web.app import make_plain
 from device.web.guard import HEADERS, MOST_BODY
-from device.web.pages import make_pages
+from device.web.page_routes import make_pages
 from tests.device.web.conftest import proof_in
 from tests.device.web.stage import HOST, TOKEN, stage_bin
 
