@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from device.capture import Capture, CaptureCounts, ReconnectSettings
 from device.clock import Clock
-from device.decision import Decision
+from device.decision import Decision, JudgeState
 from device.events import Event, FrameView, Lifecycle, Session
 from device.frame import Frame
 from device.pipeline import Pipeline, Step
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 _TAKE_S = 0.1  # how long the loop waits for a frame before it looks at everything else
 _FPS_FRAMES = 30
 _STAGES_EVERY_S = 1.0
+_PATIENCE_S = 30.0
+_BUSY: frozenset[JudgeState] = frozenset({"ARRIVING", "JUDGING", "DECIDED", "CLEARING"})  # an item is there
 
 
 class Daemon:
@@ -43,10 +46,14 @@ class Daemon:
         live: bool,
         reconnect: ReconnectSettings,
         max_seconds: float | None = None,
+        reload_due: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`reload_due`: whether another setup waits. The run ends for it once no item is there, or after a while."""
         self._capture, self._pipeline, self._sinks, self._watchdog = capture, pipeline, sinks, watchdog
         self._session, self._clock, self._stop = session, clock, stop
         self._live, self._reconnect, self._max_seconds = live, reconnect, max_seconds
+        self._reload_due = reload_due
+        self._due_s: float | None = None
         self._tally = Tally()
         self._lifecycle: Lifecycle | None = None
         self._begun_s = self._last_frame_s = self._stages_s = clock.now_s()
@@ -93,7 +100,7 @@ class Daemon:
         return self._watchdog.unfed_s
 
     def _loop(self) -> None:
-        while not self._stop.is_set() and not self._time_is_up():
+        while not self._stop.is_set() and not self._time_is_up() and not self._makes_way():
             frame = self._capture.take(_TAKE_S)
             self._watchdog.feed()
             if frame is not None:
@@ -155,6 +162,13 @@ class Daemon:
         self._lifecycle = lifecycle
         _log.log(logging.WARNING if lifecycle == "CAMERA_LOST" else logging.INFO, "%s %s", lifecycle, reason or "")
         self._sinks.event(Event(self._clock.wall(), "lifecycle", lifecycle=lifecycle, reason=reason))
+
+    def _makes_way(self) -> bool:
+        if not self._reload_due():
+            return False
+        now_s = self._clock.now_s()
+        self._due_s = now_s if self._due_s is None else self._due_s
+        return self._pipeline.judge.state not in _BUSY or now_s - self._due_s >= _PATIENCE_S
 
     def _time_is_up(self) -> bool:
         return self._max_seconds is not None and self._clock.now_s() - self._begun_s >= self._max_seconds

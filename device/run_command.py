@@ -9,15 +9,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import cv2
-import numpy as np
 from rich.console import Console
 
 from device.bundle_command import test_here
-from device.bundles import choose_bundle
 from device.camera import Camera
 from device.capture import Capture
 from device.clock import Clock, SystemClock
@@ -30,10 +28,12 @@ from device.opening import CameraOpener
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector
 from device.presence_sensor import make_presence
+from device.reload import LinkedStop, Reloader, Setup, prepare
 from device.service_notifier import ServiceNotifier
+from device.signals import reload_on_hangup
 from device.sinks import SinkGroup
 from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
-from device.sources import PhotoSource, Source, parse_source, shown
+from device.sources import PhotoSource, Source, shown
 from device.status import BinStatus, QueueCounts
 from device.steady_light import SteadyGamma
 from device.store_sink import StoreSink, open_store
@@ -45,12 +45,17 @@ from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError, StalledError, drop_stdout
 from smartbin.latency import StageTimer
-from smartbin.runtime import open_classifier
+
+_log = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     """Run the daemon until it ends or `stop` is set; 0 when it was stopped or the recording is over."""
-    config, origins = load_config_with_origins(options.config, _overrides(options))
+
+    def read() -> tuple[DeviceConfig, Mapping[str, str]]:
+        return load_config_with_origins(options.config, _overrides(options))
+
+    config, origins = read()
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(levelname)s %(name)s: %(message)s",
@@ -59,41 +64,80 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     cv2.setNumThreads(config.runtime.opencv_threads)
     if options.source is None and config.source.uri == "scene":
         print("no --source given: playing the built-in scene (try --source camera:0)", file=sys.stderr)
-    return run_daemon(config, SystemClock(), stop, origins)
+    clock = SystemClock()
+    notifier = ServiceNotifier.of_environment(clock)
+    with ExitStack() as stack:
+        if notifier is not None:
+            stack.callback(notifier.end)
+        reloader = stack.enter_context(Reloader(read, notifier))
+        stack.enter_context(reload_on_hangup(reloader.request, stop))
+        run_setups(prepare(config, origins), clock, stop, reloader, notifier)
+    return 0
+
+
+def run_setups(
+    setup: Setup, clock: Clock, stop: threading.Event, reloader: Reloader, notifier: ServiceNotifier | None = None
+) -> None:
+    """Run a setup, and those that the reloader has ready, one after the other, until one ends by itself.
+
+    One that fails before its first frame makes way for the one before it; any other failure is raised.
+    """
+    before: Setup | None = None
+    while True:
+        ended = run_daemon(setup, clock, LinkedStop(stop), reloader, notifier)
+        if ended.failure is not None and ended.frames == 0 and before is not None and not stop.is_set():
+            _log.error("the new configuration does not work, back to the one before: %s", ended.failure)
+            setup, before = prepare(before.config, before.origins, bundle=before.bundle), None
+            continue
+        if ended.failure is not None:
+            raise ended.failure
+        following = None if stop.is_set() else reloader.take()
+        if following is None:
+            return
+        _log.warning("taken: %s", following.bundle.path)
+        before, setup = setup, following
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: what failed, if anything did, and how many frames it had seen."""
+
+    frames: int
+    failure: SmartbinError | None = None
 
 
 def run_daemon(
-    config: DeviceConfig, clock: Clock, stop: threading.Event, origins: Mapping[str, str] = MappingProxyType({})
-) -> int:
-    """Everything between configuration and exit code. `origins` say where the values come from; the page shows it."""
-    source = parse_source(config.source.uri)
-    bundle = choose_bundle(config.runtime.bundle, config.bundles)
+    setup: Setup,
+    clock: Clock,
+    stop: threading.Event,
+    reloader: Reloader,
+    notifier: ServiceNotifier | None = None,
+) -> Ended:
+    """One run of a setup, until it ends, fails, or another setup is due. Closes the setup's classifier."""
+    config, source, bundle, classifier = setup.config, setup.source, setup.bundle, setup.classifier
     with ExitStack() as stack:
-        classifier = open_classifier(bundle, config.runtime.runtime, config.runtime.threads, config.engine)
         stack.callback(classifier.close)
-        size = classifier.size
-        classifier.classify(np.zeros((1, size, size, 3), np.uint8))  # the first run is slow: not on somebody's bottle
-        kept = open_store(config.store, config.samples, live=source.live)
-        for sink in kept:
-            stack.callback(sink.close)
-        notifier = ServiceNotifier.of_environment(clock)
-        told = [notifier] if notifier is not None else []
-        status = BinStatus(clock)
-        sinks = SinkGroup([*open_sinks(config, Console(), clock), *kept, *told, status], reader_gone=stop.set)
-        on_progress = notifier.alive if notifier is not None else None
-        daemon = assemble(
-            config, source, bundle, classifier, sinks, clock, stop, on_progress=on_progress, timer=status.timer
-        )
-        status.watch(
-            lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
-        )
-        page: OpenPage | None = None
-        if config.page.enabled:
-            name = config.device.resolve_name()
-            test = partial(test_here, config=config)
-            parts = PageParts(name, config, origins, status, bundle, test, clock, daemon.look_at, bool(kept))
-            page = open_page(parts)
-            stack.callback(page.close)
+        try:
+            kept = open_store(config.store, config.samples, live=source.live)
+            for sink in kept:
+                stack.callback(sink.close)
+            told = [notifier] if notifier is not None else []
+            status = BinStatus(clock)
+            sinks = SinkGroup([*open_sinks(config, Console(), clock), *kept, *told, status], reader_gone=stop.set)
+            on_progress = notifier.alive if notifier is not None else None
+            daemon = assemble(
+                config, source, bundle, classifier, sinks, clock, stop,
+                on_progress=on_progress, timer=status.timer, reload_due=lambda: reloader.due,
+            )  # fmt: skip
+            status.watch(
+                lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
+            )
+            page: OpenPage | None = None
+            if config.page.enabled:
+                page = open_page(page_parts(setup, status, clock, daemon, reloader, keeps=bool(kept)))
+                stack.callback(page.close)
+        except SmartbinError as error:
+            return Ended(0, error)
         failure: SmartbinError | None = None
         try:
             daemon.run()
@@ -102,10 +146,30 @@ def run_daemon(
         if config.sinks.terminal != "off":
             _print_summary(daemon, to_stderr=config.sinks.json_lines == "-")
         if daemon.camera_hangs or (page is not None and not page.close()):
-            _end_process(failure)
-        if failure is not None:
-            raise failure
-    return 0
+            _end_process(failure or (_hangs() if reloader.due else None))
+    return Ended(daemon.summary().frames, failure)
+
+
+def page_parts(
+    setup: Setup, status: BinStatus, clock: Clock, daemon: Daemon, reloader: Reloader, *, keeps: bool
+) -> PageParts:
+    """What the page is made of."""
+    config = setup.config
+    test = partial(test_here, config=config)
+    name = config.device.resolve_name()
+    return PageParts(
+        name, config, setup.origins, status, setup.bundle, test, clock, daemon.look_at, keeps, reloader.request
+    )
+
+
+def _hangs() -> StalledError:
+    """Why the process ends instead of taking another setup: as a failure, so that systemd starts it with that one."""
+    return StalledError(
+        "the new configuration cannot be taken in this process",
+        where="smartbin run",
+        found="a thread that does not end, inside the camera's driver or a request to the page",
+        fix="let systemd start it anew: it begins with that configuration",
+    )
 
 
 def _end_process(failure: SmartbinError | None) -> None:
@@ -136,6 +200,7 @@ def assemble(
     opener: Callable[[], Camera] | None = None,
     on_progress: Callable[[], None] | None = None,
     timer: StageTimer | None = None,
+    reload_due: Callable[[], bool] = lambda: False,
 ) -> Daemon:
     """The daemon for a source, a model and sinks; nothing is started yet.
 
@@ -191,6 +256,7 @@ def assemble(
         live=source.live,
         reconnect=config.source.reconnect,
         max_seconds=config.runtime.max_seconds,
+        reload_due=reload_due,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import MutableMapping
 
 from device.clock import Clock
@@ -30,7 +31,7 @@ class ServiceNotifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address  # an abstract socket
         self._clock, self._alive_every_s = clock, alive_every_s
         self._said_s: float | None = None
-        self._trouble = False
+        self._trouble = self._reloading = False
         self._session = ""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
@@ -51,11 +52,23 @@ class ServiceNotifier:
 
     def event(self, event: Event) -> None:
         """Say a change of lifecycle. The service is ready when the main loop begins, with a camera or without."""
-        if event.lifecycle is None:
+        if event.lifecycle is None or (event.lifecycle == "STOPPING" and self._reloading):
             return
+        if event.lifecycle == "RUNNING":  # until then the one before may come back
+            self._reloading = False
         status = f"STATUS={_STATUS[event.lifecycle]}: {event.reason or self._session}".replace("\n", " ")
         first = {"STARTING": "READY=1\n", "STOPPING": "STOPPING=1\n"}.get(event.lifecycle, "")
         self._say(first + status)
+
+    def reloading(self) -> None:
+        """Another setup is being prepared; the run that ends for it is no stop of the service."""
+        self._reloading = True
+        self._say(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\nSTATUS=reading the configuration again")
+
+    def reloaded(self) -> None:
+        """The setup was refused: the old one goes on."""
+        self._reloading = False
+        self._say(f"READY=1\nSTATUS={_STATUS['RUNNING']}: {self._session}; the new configuration was refused")
 
     def frame(self, view: FrameView) -> None:
         """Nothing."""
@@ -70,6 +83,9 @@ class ServiceNotifier:
             self._say("WATCHDOG=1")
 
     def close(self) -> None:
+        """Nothing: another run may follow this one."""
+
+    def end(self) -> None:
         """No more is said."""
         self._socket.close()
 

@@ -1,10 +1,14 @@
-"""SIGINT and SIGTERM as one stop event. Imports nothing heavy: it is set up before OpenCV and the runtime load."""
+"""SIGINT and SIGTERM as one stop event, SIGHUP as a wish to read the configuration again.
+
+Imports nothing heavy: it is set up before OpenCV and the runtime load.
+"""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -21,3 +25,25 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def reload_on_hangup(request: Callable[[], None], stop: threading.Event) -> Iterator[None]:
+    """Call `request`, in a thread, whenever SIGHUP comes while the body runs.
+
+    At a terminal it means that this has gone, and sets `stop`; after `nohup` it means nothing.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        yield
+        return
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    def asked(*_: object) -> None:
+        threading.Thread(target=request, daemon=True).start()  # a handler must not wait for a lock
+
+    before = signal.signal(signal.SIGHUP, (lambda *_: stop.set()) if at_terminal else asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

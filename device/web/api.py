@@ -217,6 +217,12 @@ def _add_samples(api: APIRouter, bin_: Bin) -> None:
         return SampleAnswer.of(bin_.archive.sample(number))
 
 
+RELOADS = (
+    "Configuration and model are read again. They are taken as soon as no item is there, if they pass their test; else "
+    "the bin goes on as it was, and its log says why."
+)
+
+
 def _add_models(api: APIRouter, bin_: Bin) -> None:
     conflict = _refusals(HTTPStatus.CONFLICT)
 
@@ -234,6 +240,12 @@ def _add_models(api: APIRouter, bin_: Bin) -> None:
     def rollback() -> Done:
         """Go back to the bundle before."""
         return Done(told=bin_.shelf.rollback())
+
+    @api.post("/reload", tags=["model"])
+    def reload() -> Done:
+        """Read the configuration and the model again; they are taken if they pass their test, else nothing changes."""
+        bin_.reload()
+        return Done(told=RELOADS)
 
 
 def look_at(bin_: Bin, region: object) -> str:

@@ -37,6 +37,7 @@ class Bin:
     sessions: Sessions
     brake: GuessBrake
     look_at: Callable[[Region | None], None]
+    reload: Callable[[], None]
 
     def settings(self) -> list[Setting]:
         """The configuration, key by key."""
@@ -69,7 +70,7 @@ def make_bin(parts: PageParts, token: str | None) -> Bin:
         folders["store"] = str(paths.folder)
     feed = LiveFeed(status, config.page)
     fixed = config.runtime.bundle is not None
-    shelf = ModelShelf(parts.bundle, config.bundles, config.page.bundles_from, parts.test, fixed=fixed)
+    shelf = ModelShelf(parts.bundle, config.bundles, config.page.bundles_from, parts.test, parts.reload, fixed=fixed)
     return Bin(
         name=parts.name,
         config=config,
@@ -84,4 +85,5 @@ def make_bin(parts: PageParts, token: str | None) -> Bin:
         sessions=Sessions(parts.clock.now_s),
         brake=GuessBrake(parts.clock.now_s),
         look_at=parts.look_at,
+        reload=parts.reload,
     )

@@ -39,13 +39,16 @@ class ModelShelf:
         settings: BundleSettings,
         bundles_from: Path | None,
         test: Callable[[Bundle], SelfTest | None],
+        reload: Callable[[], None],
         *,
         fixed: bool,
     ) -> None:
-        """`fixed`: the configuration names the bundle to run, so that what is installed does not matter."""
+        """`fixed`: the configuration names the bundle to run, so that what is installed does not matter. `reload` makes
+        the bin take what is installed.
+        """
         self.running = running
         self.fixed = fixed
-        self._settings, self._from, self._test = settings, bundles_from, test
+        self._settings, self._from, self._test, self._reload = settings, bundles_from, test, reload
         self._changing = threading.Lock()
 
     @property
@@ -61,7 +64,7 @@ class ModelShelf:
             return "*The model card is not there any more: another bundle was installed meanwhile.*"
 
     def installed(self) -> str | None:
-        """The bundle that the next start will run, None if none is installed."""
+        """The installed bundle, None if none is installed."""
         return _told(self._settings.store.current)
 
     def previous(self) -> str | None:
@@ -87,18 +90,20 @@ class ModelShelf:
         tested = "it has no golden inputs to test itself with"
         if done.test is not None:
             tested = f"its self-test passed on {done.test.photos} golden inputs"
-        return f"{title(done.bundle.manifest)} is installed; {tested}. {self._when()}"
+        return f"{title(done.bundle.manifest)} is installed; {tested}. {self._take()}"
 
     def rollback(self) -> str:
         """Go back to the bundle before; says what was done. `BundleError` if there is none."""
         with _only_one(self._changing):
             back = self._settings.store.rollback()
-        return f"{title(back.manifest)} is current again. {self._when()}"
+        return f"{title(back.manifest)} is current again. {self._take()}"
 
-    def _when(self) -> str:
+    def _take(self) -> str:
+        """Make the bin take it; says when."""
         if self.fixed:
             return "The configuration names another bundle, which goes on running: [runtime] bundle."
-        return "It runs from the bin's next start."
+        self._reload()
+        return "The bin takes it as soon as no item is there."
 
 
 class _only_one:  # noqa: N801 - a context manager, used as one

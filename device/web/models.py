@@ -320,7 +320,7 @@ class ModelAnswer(_Answer):
     classes: list[str]
     runtime: str
     min_confidence: float
-    installed: str | None = Field(description="what the next start runs; none: the built-in one, or a configured one")
+    installed: str | None = Field(description="none: the built-in one runs, or a configured one")
     previous: str | None
     fixed: bool = Field(description="the configuration names the bundle, whatever is installed")
     offers: list[OfferAnswer]

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from device.samples.labels import Verdict
-from device.web.api import event_page, health_of, look_at, model_of
+from device.web.api import RELOADS, event_page, health_of, look_at, model_of
 from device.web.charts import day_chart, days_of, series_of, style_of
 from device.web.context import Bin
 from device.web.forms import read_form
@@ -158,6 +158,13 @@ def _add_facts(router: APIRouter, pages: Pages) -> None:
     def settings(request: Request) -> Response:
         """The configuration."""
         return pages.show(request, "settings.html", sections=_by_section(pages))
+
+    @router.post("/settings/reload")
+    async def reload(request: Request) -> Response:
+        """Read the configuration again."""
+        await read_form(request, bin_.sessions)
+        bin_.reload()
+        return pages.back(request, "/settings", RELOADS)
 
 
 def _add_labels(router: APIRouter, pages: Pages) -> None:

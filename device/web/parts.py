@@ -16,7 +16,8 @@ from smartbin.golden import SelfTest
 @dataclass(frozen=True)
 class PageParts:
     """The bin called `name`. `origins` say where its settings come from, `test` is the self-test of a bundle, `look_at`
-    makes it look at another part of the picture, `keeps` says whether events are stored.
+    makes it look at another part of the picture, `keeps` says whether events are stored, `reload` asks for the
+    configuration and the model to be read again, which are taken if they pass their test.
     """
 
     name: str
@@ -28,3 +29,4 @@ class PageParts:
     clock: Clock
     look_at: Callable[[Region | None], None]
     keeps: bool
+    reload: Callable[[], None]

@@ -60,7 +60,7 @@ def notifier(manager):
 
     yield make
     for told in made:
-        told.close()
+        told.end()
 
 
 def lifecycle(state, reason=None) -> Event:
@@ -81,6 +81,25 @@ def test_each_change_is_said_with_what_runs(manager, notifier):
         "STATUS=camera lost: camera:0: no frame for 2 s",
         f"STOPPING=1\nSTATUS=stopping: {what}",
     ]
+
+
+def test_a_reload_is_no_stop_and_ends_with_ready(manager, notifier):
+    told = notifier()
+    told.reloading()
+    told.reloaded()  # it was refused
+    told.reloading()
+    told.event(lifecycle("STOPPING"))  # of the run that makes way
+    told.event(lifecycle("STARTING"))
+    told.event(lifecycle("STOPPING"))  # of one that fails at once: the one before comes back
+    told.event(lifecycle("STARTING"))
+    told.event(lifecycle("RUNNING"))
+    told.event(lifecycle("STOPPING"))
+    heard = [text.split("\n") for text in waiting(manager)]
+    firsts = ["RELOADING=1", "READY=1", "RELOADING=1", "READY=1", "READY=1"]
+    assert [lines[0] for lines in heard] == [*firsts, heard[5][0], "STOPPING=1"]
+    assert heard[5][0].startswith("STATUS=watching")
+    assert all(lines[1].startswith("MONOTONIC_USEC=") for lines in heard if lines[0] == "RELOADING=1")
+    assert heard[1][1].endswith("the new configuration was refused")
 
 
 def test_alive_is_said_four_times_in_the_time_that_systemd_waits_and_only_for_progress(manager, notifier):
@@ -105,7 +124,7 @@ def test_children_do_not_inherit_the_socket(manager):
     environment = {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "1", "WATCHDOG_PID": "7", "HOME": "/"}
     told = ServiceNotifier.of_environment(ManualClock(), environment)
     assert told is not None
-    told.close()
+    told.end()
     assert environment == {"HOME": "/"}
     assert ServiceNotifier.of_environment(ManualClock(), environment) is None
 

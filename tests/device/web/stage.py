@@ -59,6 +59,7 @@ class StagedBin:
     app: ASGIApp
     settings: DeviceConfig
     looked_at: list
+    reloads: list
 
     def client(self, **options: object) -> TestClient:
         """Somebody who calls it by its address, from one of his own."""
@@ -104,6 +105,7 @@ def stage_bin(
     for sink in sinks[1:]:
         sink.close()
     status.timer.add("frame", 12.0)
+    reloads: list[None] = []
     parts = PageParts(
         "bin-7",
         settings,
@@ -114,9 +116,10 @@ def stage_bin(
         clock,
         looked_at.append,
         keeps,
+        lambda: reloads.append(None),
     )
     bin_ = make_bin(parts, token)
-    return StagedBin(bin_, status, clock, make_guarded(bin_), settings, looked_at)
+    return StagedBin(bin_, status, clock, make_guarded(bin_), settings, looked_at, reloads)
 
 
 def blank(view_: FrameView, level: int) -> FrameView:

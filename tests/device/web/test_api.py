@@ -193,10 +193,17 @@ def test_install_and_roll_back(staged):
         assert done.status_code == 200, done.text
         assert f"tiny {version} (mean-colour, fp32) is installed" in done.json()["told"]
     assert read_bundle(staged.settings.bundles.store.current).manifest.version == "2"
+    assert len(staged.reloads) == 2  # each is taken at once
     back = client.post("/api/model/rollback")
+    assert len(staged.reloads) == 3
     assert "tiny 1" in back.json()["told"]
     assert read_bundle(staged.settings.bundles.store.current).manifest.version == "1"
     assert client.get("/api/model").json()["previous"] == "tiny 2 (mean-colour, fp32)"
+
+
+def test_reload(staged):
+    assert "read again" in staged.client().post("/api/reload").json()["told"]
+    assert len(staged.reloads) == 1
 
 
 def test_a_bundle_that_fails_its_self_test_is_not_installed(tmp_path, tiny_bundle):

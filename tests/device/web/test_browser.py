@@ -11,10 +11,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +76,12 @@ def write_slow_scene(folder: Path) -> Path:
     return folder
 
 
+def free_port() -> int:
+    """One that is free now: the page keeps it when the bin reads its configuration again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[RunningBin]:
     for needed in (builtin_scene_path() / "story.json", builtin_bundle_path() / "manifest.json"):
@@ -100,7 +109,7 @@ per_minute = 100
 [bundles]
 folder = "{folder}/bundles"
 [page]
-port = 0
+port = {free_port()}
 bundles_from = "{folder}/offered"
 """)
     command = [sys.executable, str(ROOT / "device" / "run.py"), "--config", str(config), "--page", "--view", "off"]
@@ -222,16 +231,32 @@ def test_a_label_given_by_key_ends_up_in_the_exported_data_set(look, running, tm
     capsys.readouterr()
 
 
+def runs(running: RunningBin, version: str) -> None:
+    """Wait until the bin runs that version of the model."""
+    ends_s = time.monotonic() + LONG_MS / 1000
+    while time.monotonic() < ends_s:
+        with suppress(OSError), urllib.request.urlopen(f"{running.address}/api/model", timeout=20) as answer:
+            if f"smartbin-lite2 {version} (" in json.load(answer)["running"]:
+                return
+        time.sleep(0.2)
+    pytest.fail(f"version {version} does not run")
+
+
 def test_install_and_roll_back(look, running):
-    page = look("/model")
     for version in ("1", "2"):
+        page = look("/model")
         page.get_by_label("Bundle").select_option(f"lite2-{version}")
         page.get_by_role("button", name="Install").click()
         page.wait_for_selector(f".notice:has-text('smartbin-lite2 {version} (efficientnet_lite2, int8) is installed')")
         assert read_bundle(running.bundles.current).manifest.version == version
+        page.close()  # its live connections would complain of the server that changes
+        runs(running, version)
+    page = look("/model")
     page.get_by_role("button", name="Go back").click()
     page.wait_for_selector(".notice:has-text('smartbin-lite2 1 (efficientnet_lite2, int8) is current again')")
     assert read_bundle(running.bundles.current).manifest.version == "1"
+    page.close()
+    runs(running, "1")
 
 
 def test_it_is_usable_by_keyboard(look):

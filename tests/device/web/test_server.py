@@ -158,5 +158,14 @@ def test_the_parts_of_the_daemon_make_a_guarded_page(staged):
 def parts_of(staged: StagedBin) -> PageParts:
     bundle = read_bundle(staged.bin.shelf.running.path)
     return PageParts(
-        "bin-7", staged.settings, {}, staged.status, bundle, lambda copy: None, staged.clock, print, keeps=False
+        "bin-7",
+        staged.settings,
+        {},
+        staged.status,
+        bundle,
+        lambda copy: None,
+        staged.clock,
+        print,
+        keeps=False,
+        reload=print,
     )
