@@ -73,7 +73,8 @@ def _install(options: argparse.Namespace) -> int:
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    back = _config(options).bundles.store.rollback()
+    bundles = _config(options).bundles
+    back = bundles.store.rollback(bundles.public_key)
     print(f"{_title(back)} is current again")
     return 0
 

@@ -57,7 +57,7 @@ class BundleStore:
 
     @property
     def current(self) -> Path | None:
-        """The folder of the bundle that runs, None if none was installed."""
+        """The folder of the bundle that runs, None if none was installed. It may be gone: whoever reads it will say so."""
         return self._target(CURRENT)
 
     @property
@@ -69,13 +69,14 @@ class BundleStore:
         """Verify and copy the bundle in `source`, test the copy, and only then make it current.
 
         `test` runs the copy on this machine and raises if it does not answer as it should; the store then is as it was.
-        `BundleError` if the bundle is damaged, or not signed as `public_key` asks.
+        A copy that is here already is copied again if it is damaged, or lacks the signature that is now asked for.
+        `BundleError` if the bundle in `source` is damaged, or not signed as `public_key` asks.
         """
         offered = read_trusted(source, public_key)
         with self._locked():
             folder = self.root / _folder_name(offered)
             fresh = not folder.exists()
-            if fresh:
+            if fresh or not _is_whole(folder, public_key):
                 with replace_folder(folder) as new:
                     shutil.copytree(source, new, dirs_exist_ok=True)
             try:
@@ -86,14 +87,17 @@ class BundleStore:
                     shutil.rmtree(folder)
                 raise
             before = self.current
-            if before is not None and before != folder:
+            if before is not None and before != folder and before.is_dir():
                 self._point(PREVIOUS, before)
             self._point(CURRENT, folder)
             self._tidy()
             return Installed(bundle, tested, before if before != folder else None)
 
-    def rollback(self) -> Bundle:
-        """Make the previous bundle current and this one previous; `BundleError` if there is none or it is damaged."""
+    def rollback(self, public_key: str = "") -> Bundle:
+        """Make the previous bundle current and this one previous.
+
+        `BundleError` if there is none, or it is damaged or not signed as `public_key` asks: the bin would not start.
+        """
         with self._locked():
             now, before = self.current, self.previous
             if now is None or before is None or now == before:
@@ -102,14 +106,14 @@ class BundleStore:
                     where=self.root,
                     fix="install another: smartbin bundle install DIR",
                 )
-            bundle = read_bundle(before)
+            bundle = read_trusted(before, public_key)
             self._point(CURRENT, before)
             self._point(PREVIOUS, now)
             return bundle
 
     def _target(self, link: str) -> Path | None:
         path = self.root / link
-        return self.root / path.readlink() if path.is_symlink() and path.exists() else None
+        return self.root / path.readlink() if path.is_symlink() else None
 
     def _point(self, link: str, folder: Path) -> None:
         replace_link(self.root / link, folder.name)
@@ -128,6 +132,14 @@ class BundleStore:
         with (self.root / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _is_whole(folder: Path, public_key: str) -> bool:
+    try:
+        read_trusted(folder, public_key)
+    except BundleError:
+        return False
+    return True
 
 
 def _folder_name(bundle: Bundle) -> str:

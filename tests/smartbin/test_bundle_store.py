@@ -137,6 +137,47 @@ def test_installing_stopped_half_way_leaves_the_last_one(make: Callable[..., Bun
     assert _versions(store) == ("2", "1")
 
 
+def test_installing_again_mends_a_damaged_copy(make: Callable[..., Bundle], home: Path) -> None:
+    """Of the bundle that runs, too, and of the one before."""
+    store = BundleStore(home)
+    for version in ("1", "2"):
+        store.install(make(version).path, lambda copy: None)
+    for version, link in (("2", "current"), ("1", "previous")):
+        (home / link / MODEL_FILE).write_bytes(b"cut")
+        with pytest.raises(BundleError, match="damaged"):
+            read_bundle(home / link)
+        installed = store.install(make(version).path, lambda copy: None)
+        assert read_bundle(installed.bundle.path).manifest.version == version
+    assert _versions(store) == ("1", "2")
+
+
+def test_damaged_copy_is_mended_even_if_the_new_one_fails_its_test(make: Callable[..., Bundle], home: Path) -> None:
+    store = BundleStore(home)
+    store.install(make("1").path, lambda copy: None)
+    (home / "current" / MODEL_FILE).write_bytes(b"cut")
+
+    def fails(copy: Bundle) -> None:
+        raise InferenceError("no")
+
+    with pytest.raises(InferenceError):
+        store.install(make("1").path, fails)
+    assert read_bundle(home / "current").manifest.version == "1"  # it is the one that was tested when it was installed
+
+
+def test_bundle_that_is_gone_is_not_silently_another_one(
+    make: Callable[..., Bundle], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The built-in one may have other classes."""
+    store = BundleStore(home)
+    store.install(make("1").path, lambda copy: None)
+    shutil.rmtree(store.current or home)
+    assert main(["run", "--view", "plain", "--pace", "fast", "--max-seconds", "0.01"]) == 3
+    assert "no model bundle here" in capsys.readouterr().err
+    store.install(make("2").path, lambda copy: None)
+    assert read_bundle(store.current or home).manifest.version == "2"
+    assert store.previous is None  # what is gone cannot be gone back to
+
+
 OF_ANOTHER_SIZE = Golden(
     np.zeros((1, 8, 8, 3), np.uint8), ClassifierOutput(np.zeros((1, 6), np.float32), np.zeros(1, np.float32))
 )
@@ -212,6 +253,28 @@ def test_only_signed_bundles_where_a_key_is_configured(
     stranger = make("3").path
     assert main(["bundle", "sign", str(stranger), "--key", str(other)]) == 0
     assert main(["bundle", "install", str(stranger), "--config", str(config)]) == 3
+
+
+def test_bundle_that_was_installed_unsigned_needs_its_signature_once_a_key_is_configured(
+    make: Callable[..., Bundle], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cryptography", reason="cryptography is not installed")
+    key, config = tmp_path / "release.pem", tmp_path / "bin.toml"
+    one, two = make("1").path, make("2").path
+    assert main(["bundle", "install", str(one)]) == 0
+    assert main(["bundle", "install", str(two)]) == 0
+    assert main(["bundle", "key", str(key)]) == 0
+    told = capsys.readouterr().out
+    config.write_text(told[told.index("[bundles]") :], encoding="ascii")
+    signed = ["--config", str(config)]
+    assert main(["bundle", "rollback", *signed]) == 3  # it would not start with it
+    assert "is not signed" in capsys.readouterr().err
+    assert _versions(BundleStore(home)) == ("2", "1")
+    for folder in (one, two):
+        assert main(["bundle", "sign", str(folder), "--key", str(key)]) == 0
+        assert main(["bundle", "install", str(folder), *signed]) == 0  # the copies that are here get their signatures
+    assert main(["bundle", "rollback", *signed]) == 0
+    assert _versions(BundleStore(home)) == ("1", "2")
 
 
 @pytest.mark.parametrize("content", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
