@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,7 +23,8 @@ from device.engine_command import BuildProgress
 from device.jetson import board_model, is_jetson, jetpack_version, l4t_release, power_mode
 from device.machine import Machine, ThisMachine
 from device.sink_check import look_at_sinks
-from smartbin.bundle import builtin_bundle_path, read_bundle
+from smartbin.bundle import Bundle, builtin_bundle_path, read_bundle
+from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError
 from smartbin.prediction import predictions
 from smartbin.preprocess import stack_inputs, to_input
@@ -52,12 +53,13 @@ def doctor(
 ) -> int:
     """Print the report; 0 unless something that is needed is broken, then 1.
 
-    `config`: also look for what its sinks need. `engine`: also build and try the TensorRT engine of its bundle.
-    `camera`: also open and read this configuration's camera.
+    `config`: also what it runs, and in which runtime, and what its sinks need. `engine`: also build and try the
+    TensorRT engine of its bundle. `camera`: also open and read this configuration's camera.
     """
     machine = machine if machine is not None else ThisMachine()
     checks = examine(machine)
     if config is not None:
+        checks.append(check_configured(config))
         for name, well, found, fix in look_at_sinks(config.sinks, machine):
             checks.append(Check(name, "ok" if well else "fail", found, fix))
     if engine is not None:
@@ -219,24 +221,41 @@ def check_jetson(machine: Machine) -> list[Check]:
 
 def check_bundle(machine: Machine) -> list[Check]:
     """The built-in bundle: that it is whole, and that it classifies a frame."""
+    check, _ = _check_bundle("built-in bundle", lambda: read_bundle(builtin_bundle_path()), open_classifier)
+    return [check]
+
+
+def check_configured(config: DeviceConfig) -> Check:
+    """The bundle that this configuration runs, in the runtime that it gets, and why in no faster one."""
+    wanted = config.runtime
+    check, reasons = _check_bundle(
+        "bundle that runs",
+        lambda: choose_bundle(wanted.bundle, config.bundles),
+        lambda bundle: open_classifier(bundle, wanted.runtime, wanted.threads, config.engine),
+    )
+    return replace(check, level="warn", fix="; ".join(reasons)) if reasons else check
+
+
+def _check_bundle(
+    name: str, read: Callable[[], Bundle], start: Callable[[Bundle], Classifier]
+) -> tuple[Check, tuple[str, ...]]:
+    """Classify a grey frame; also why no faster runtime did."""
     try:
-        bundle = read_bundle(builtin_bundle_path())
-        classifier = open_classifier(bundle)
+        bundle = read()
+        classifier = start(bundle)
         try:
             grey = np.full((480, 640, 3), 128, np.uint8)
             batch = stack_inputs([to_input(grey, bundle.manifest.preprocess)])
             predictions(classifier.classify(batch), bundle.manifest.classes)
-            runtime = classifier.runtime
         finally:
             classifier.close()
     except SmartbinError as error:
-        return [Check("built-in bundle", "fail", error.what, error.fix or "install smartbin again")]
+        return Check(name, "fail", error.what, error.fix or "install smartbin again"), ()
     except ImportError as error:
-        return [Check("built-in bundle", "fail", str(error), "install what is missing")]
+        return Check(name, "fail", str(error), "install what is missing"), ()
     manifest = bundle.manifest
-    return [
-        Check("built-in bundle", "ok", f"{manifest.name} {manifest.version} ({manifest.precision}) runs on {runtime}")
-    ]
+    found = f"{manifest.name} {manifest.version} ({manifest.precision}) runs on {classifier.runtime}"
+    return Check(name, "ok", found), classifier.passed_over
 
 
 def check_engine(config: DeviceConfig) -> Check:

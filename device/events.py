@@ -76,3 +76,5 @@ class Session:
     min_confidence: float
     model_name: str = ""
     model_version: str = ""
+    passed_over: tuple[str, ...] = ()
+    """Why no faster runtime of this machine is used, a sentence each."""

@@ -250,6 +250,7 @@ def assemble(
             manifest.thresholds.min_confidence,
             model_name=manifest.name,
             model_version=manifest.version,
+            passed_over=classifier.passed_over,
         ),
         clock=clock,
         stop=stop,

@@ -57,7 +57,7 @@ class BundleStore:
 
     @property
     def current(self) -> Path | None:
-        """The folder of the bundle that runs, None if none was installed. It may be gone: whoever reads it will say so."""
+        """The folder of the bundle that runs, None if none was installed. It may be gone: reading it says so."""
         return self._target(CURRENT)
 
     @property

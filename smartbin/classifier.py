@@ -38,6 +38,10 @@ class Classifier(Protocol):
         """What runs it, for example `onnxruntime-cpu`."""
         ...
 
+    passed_over: tuple[str, ...]
+    """Why no faster runtime of this machine runs it, a sentence each; empty: none is faster, or this one was asked for.
+    """
+
     def classify(self, batch: NDArray[np.uint8]) -> ClassifierOutput:
         """Classify uint8 [N, S, S, 3] RGB. Blocks. `InferenceError` if the batch does not fit or the runtime fails."""
         ...
@@ -63,6 +67,7 @@ class Shaped:
 
     def __init__(self, classes: tuple[str, ...], size: int) -> None:
         self._classes, self._size = classes, size
+        self.passed_over: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -62,8 +62,12 @@ def test_engine_is_built_listed_used_and_cleared(
     with pytest.raises(InferenceError, match="there is no engine of this bundle") as failed:
         open_classifier(bundle, "tensorrt")
     assert "smartbin engine build" in str(failed.value.fix)
-    assert open_classifier(bundle).runtime == "onnxruntime-cpu"
-    assert "TensorRT is not used: there is no engine" in caplog.text
+    instead = open_classifier(bundle)
+    assert instead.runtime == "onnxruntime-cpu"
+    (reason,) = instead.passed_over
+    assert reason.startswith("TensorRT is not used: there is no engine")
+    assert "smartbin engine build" in reason
+    assert reason in caplog.text
 
     assert main(["engine", "build"]) == 0
     assert "Orin, TensorRT 10.3.0: built in" in capsys.readouterr().out
@@ -75,7 +79,7 @@ def test_engine_is_built_listed_used_and_cleared(
     assert str(tmp_path / "cache" / "smartbin" / "engines") in listed
     for runtime in ("auto", "tensorrt"):
         classifier = open_classifier(bundle, runtime)
-        assert classifier.runtime == "tensorrt"
+        assert (classifier.runtime, classifier.passed_over) == ("tensorrt", ())
         classifier.close()
     assert "runs on tensorrt" in caplog.text
     assert open_classifier(bundle, "onnxruntime-cpu").runtime == "onnxruntime-cpu"
@@ -139,6 +143,25 @@ def test_wrong_flags_are_refused(
 ) -> None:
     assert main(["engine", "build", *flags]) == code
     assert "error: " in capsys.readouterr().err
+
+
+def test_doctor_says_what_runs_and_why_nothing_faster(
+    orin: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check() -> dict[str, str]:
+        capsys.readouterr()
+        main(["doctor", "--json"])
+        checks = map(json.loads, capsys.readouterr().out.splitlines())
+        return next(dict(entry) for entry in checks if entry["name"] == "bundle that runs")
+
+    before = check()
+    assert before["level"] == "warn"
+    assert "runs on onnxruntime-cpu" in before["found"]
+    assert "TensorRT is not used: there is no engine" in before["fix"]
+    assert main(["engine", "build"]) == 0
+    after = check()
+    assert (after["level"], after["fix"]) == ("ok", "")
+    assert "runs on tensorrt" in after["found"]
 
 
 def test_doctor_tries_the_engine(
