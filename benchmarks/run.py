@@ -38,7 +38,7 @@ from smartbin.runtime import RuntimeName
 
 _MEMORY_PHOTOS = 256
 _YARDSTICK_LAPS = 20
-SCENARIOS = ("preprocess", "classifier", "end_to_end", "compare", "folder", "training", "memory")
+SCENARIOS = ("preprocess", "classifier", "end_to_end", "compare", "folder", "training", "memory", "roofline")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--target", type=float, default=0.95, metavar="A", help="validation accuracy to be timed (default: .95)")
     add("--batch", type=count, default=32, metavar="N", help="photos in a batch (default: 32)")
     add("--ours", action="append", default=[], metavar="'NAME: FLAGS'", help="a candidate: flags of train/run.py")
+    add = parser.add_argument_group("roofline: torch on a GPU or CPU, against what the chip could do").add_argument
+    add("--networks", nargs="+", default=["resnet50", "inception_v3"], metavar="NAME", help="(default: %(default)s)")
+    add("--batches", type=count, nargs="+", default=[1, 64], metavar="N", help="(default: 1 64)")
     add = parser.add_argument_group("all scenarios").add_argument
     add("--out", type=Path, metavar="FILE", help="where the JSON goes (default: benchmarks/results/CONDITIONS.json)")
     add(
@@ -137,6 +140,11 @@ def _tables(scenario: str, options: argparse.Namespace, laps: Laps) -> Sequence[
         return [run_preprocess(_preprocess_options(options, bundles[0], laps))]
     if scenario == "end_to_end":
         return _end_to_end(options, bundles[0])
+    if scenario == "roofline":
+        from benchmarks.roofline_scenario import RooflineOptions, run_roofline
+
+        threads = options.threads[0]
+        return [run_roofline(RooflineOptions(options.networks, options.batches, options.device, threads, laps))]
     if options.photos is None:
         raise ConfigError(f"{scenario} needs real photos", where="--photos", fix="give a folder: --photos FOLDER")
     if scenario == "memory":
