@@ -20,7 +20,7 @@ from torch import nn
 from export.card import CardFacts, write_card
 from export.device_graph import Triple, add_bytes_input, add_probabilities
 from export.half_precision import to_half
-from export.parity import Answers, Precision, check_outputs, check_parity, compare, reference_logits
+from export.parity import Answers, Precision, check_energy, check_outputs, check_parity, compare, reference_logits
 from export.photo_batches import PhotoSet, open_class_folders, take_evenly
 from export.quantisation import (
     RANGE_METHODS,
@@ -45,14 +45,14 @@ from smartbin.bundle import (
     TrainingRecord,
     write_bundle,
 )
-from smartbin.calibration import choose_thresholds, fit_temperature
+from smartbin.calibration import choose_thresholds, energy, fit_temperature
 from smartbin.classifier import Classifier, ClassifierOutput
 from smartbin.errors import ExportError
 from smartbin.golden import Golden, pack_golden
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.prediction import RejectThresholds
 from train.checkpoint import TrainedRun
-from train.networks.feature_distance import USUAL_SHARE
+from train.networks.feature_distance import USUAL_SHARE, FeatureSpace, collected_features
 
 KEEP = 0.95
 LIGHTS = (1 / 4, 1 / 16)
@@ -170,7 +170,8 @@ class _Export:
         self.report("reference: torch float32 on the validation photos")
         labels = self.validation.labels(run.classes)
         network = run.build_model()
-        logits = reference_logits(network, self.validation.batches(spec), run.mean, run.std)
+        with collected_features(network) as features:
+            logits = reference_logits(network, self.validation.batches(spec), run.mean, run.std)
         reference = Answers(logits, labels)
         graph, quantised = self._make_graph(network)
         self.report("temperature on the validation logits of this graph")
@@ -178,11 +179,12 @@ class _Export:
         notes = {"name": self.options.name, "version": self.options.version, "classes": ",".join(run.classes)}
         model = self.folder / MODEL_FILE
         self.steps.probabilities(graph, model, temperature=temperature, notes=notes)
-        weight = self._add_distance(model)
+        space, weight = self._add_distance(model)
+        energies = energy(logits) + (weight * space.distances(np.concatenate(features)) if space is not None else 0)
         draft = self._draft(temperature, quantised)
         classifier = OrtClassifier.open(Bundle(self.folder, Manifest(**dict(draft), files={})), device="cpu")
         try:
-            self.report("gates: outputs, determinism, batch sizes, parity, accuracy")
+            self.report("gates: outputs, determinism, batch sizes, parity, accuracy, energies")
             sample = PhotoSet("sample", take_evenly(self.validation.photos, GOLDEN))
             images = np.concatenate(list(sample.batches(spec)))
             check_outputs(classifier, images)
@@ -190,6 +192,7 @@ class _Export:
             measured = measure(classifier, self.validation, spec)
             parity = compare(reference, measured.answers, temperature)
             check_parity(parity, reference, measured.answers, self.options.precision)
+            check_energy(energies, measured.energies, self.options.precision)
             others = tuple(self._measure_others(classifier, extra))
         finally:
             classifier.close()
@@ -213,21 +216,21 @@ class _Export:
         bundle = write_bundle(self.options.out, model=model, card=write_card(facts), draft=draft, golden=golden)
         return Exported(bundle, parity, reference, measured, others, quantised)
 
-    def _add_distance(self, model: Path) -> float:
-        """Put the distance from the training photos into the energy; returns its weight, 0 if it has none."""
+    def _add_distance(self, model: Path) -> tuple[FeatureSpace | None, float]:
+        """Put the distance from the training photos into the energy; returns its space and weight, 0 if it has none."""
         asked = self.options.unfamiliar
         if asked == 0:
-            return 0.0
+            return None, 0.0
         try:
             space, weight = distance_of(self.run, USUAL_SHARE if asked is None else asked)
         except ExportError as error:
             if asked is not None:
                 raise
             self.report(f"energy: of the logits alone, since {str(error).splitlines()[0]}")
-            return 0.0
+            return None, 0.0
         add_distance(model, model, space, weight)
         self.report(f"energy: with {weight:.3g} x the distance from the training photos")
-        return weight
+        return space, weight
 
     def _make_graph(self, network: nn.Module) -> tuple[Path, Quantised | None]:
         """The graph from `image` to `logits` in its final precision."""

@@ -27,6 +27,10 @@ _SUM_TOLERANCE = 1e-4
 _REPEAT_TOLERANCE = 1e-6
 #: One photo alone and in a batch may take other kernels, and so other orders of summation.
 _BATCH_TOLERANCE = 1e-4
+#: Of energies: a network that says the same of all photos has none, and rounding would count for everything.
+_LEAST_SPREAD = 0.05
+#: An energy is some ten times as large as a probability.
+_ENERGY_TOLERANCES = 10
 _FIX = "this is a fault of the export: report it with the run directory; no bundle was written"
 
 
@@ -37,13 +41,19 @@ class Limits:
     top1_agreement: float
     max_abs_probability_difference: float
     accuracy_drop: float
+    energy_difference: float
+    """Root mean square, as a part of the spread of torch's energies over the photos."""
 
 
 LIMITS: dict[Precision, Limits] = {
-    "fp32": Limits(top1_agreement=1.0, max_abs_probability_difference=1e-3, accuracy_drop=0.0),
-    "fp16": Limits(top1_agreement=0.995, max_abs_probability_difference=0.05, accuracy_drop=0.005),
+    "fp32": Limits(top1_agreement=1.0, max_abs_probability_difference=1e-3, accuracy_drop=0.0, energy_difference=0.01),
+    "fp16": Limits(
+        top1_agreement=0.995, max_abs_probability_difference=0.05, accuracy_drop=0.005, energy_difference=0.05
+    ),
     # Quantisation moves photos near a decision border a lot and the others hardly: bound decisions, not the maximum.
-    "int8": Limits(top1_agreement=0.985, max_abs_probability_difference=1.0, accuracy_drop=0.005),
+    "int8": Limits(
+        top1_agreement=0.985, max_abs_probability_difference=1.0, accuracy_drop=0.005, energy_difference=0.5
+    ),
 }
 
 
@@ -159,6 +169,30 @@ def check_parity(parity: Parity, reference: Answers, exported: Answers, precisio
         )
 
 
+def energy_difference(expected: NDArray[np.floating], exported: NDArray[np.floating]) -> float:
+    """Root mean square of what energies [N] are off, as a part of the spread of those that are expected."""
+    off = np.asarray(exported, np.float64) - expected
+    return float(np.sqrt((off**2).mean()) / max(float(np.std(expected)), _LEAST_SPREAD))
+
+
+def check_energy(expected: NDArray[np.floating], exported: NDArray[np.floating], precision: Precision) -> None:
+    """`ExportError` if energies [N] of the exported file are not torch's: thresholds would then hold back other photos.
+
+    With the probabilities they also say that the logits are the same: a probability tells nothing of a shift of all.
+    """
+    found, limit = energy_difference(expected, exported), LIMITS[precision].energy_difference
+    if not found <= limit:
+        raise ExportError(
+            "the exported file's energies are not the checkpoint's",
+            where=f"{precision}, {len(expected)} validation photos",
+            found=f"{found:.2g} of their spread apart",
+            expected=f"at most {limit:g}",
+            fix=_FIX
+            if precision == "fp32"
+            else f"export fp32, or train further: {precision} moves this network's logits",
+        )
+
+
 def _classify(classifier: Classifier, batch: NDArray[np.uint8]) -> ClassifierOutput:
     try:
         return classifier.classify(batch)
@@ -169,8 +203,11 @@ def _classify(classifier: Classifier, batch: NDArray[np.uint8]) -> ClassifierOut
 
 
 def _same(what: str, first: ClassifierOutput, second: ClassifierOutput, tolerance: float) -> None:
-    worst = float(np.abs(first.probabilities - second.probabilities).max())
-    if worst > tolerance:
-        raise ExportError(
-            what, found=f"probabilities up to {worst:.2g} apart", expected=f"at most {tolerance:g}", fix=_FIX
-        )
+    pairs = (
+        ("probabilities", first.probabilities, second.probabilities, tolerance),
+        ("energies", first.energy, second.energy, tolerance * _ENERGY_TOLERANCES),
+    )
+    for name, one, other, most in pairs:
+        worst = float(np.abs(one - other).max())
+        if worst > most:
+            raise ExportError(what, found=f"{name} up to {worst:.2g} apart", expected=f"at most {most:g}", fix=_FIX)

@@ -200,7 +200,8 @@ def quantise(
         best,
         tuple(trials),
         f"{best.method.name} on {used} class-balanced training photos, a third of them darkened; int8 weights per "
-        f"channel with bias correction, {PLACEMENTS[target].note}; best of {len(trials)} methods on "
+        f"channel with bias correction, {PLACEMENTS[target].note}; the last layer, which decides, and both ends of the "
+        f"graph stay float32; best of {len(trials)} methods on "
         f"{len(photos.judges)} validation photos, a third of them darkened",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import shutil
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 
 from export.build import ExportOptions, ExportSteps, export_bundle
 from export.device_graph import add_bytes_input, add_probabilities, check_graph
-from export.parity import LIMITS, Answers, check_parity, compare
+from export.parity import LIMITS, Answers, Precision, check_energy, check_outputs, check_parity, compare
 from export.torch_graph import export_network
 from smartbin.bundle import Parity
+from smartbin.classifier import ClassifierOutput, FunctionClassifier
 from smartbin.errors import ExportError
 from train.checkpoint import TrainedRun, load_run
 
@@ -71,6 +73,14 @@ def _not_finite(source: Path, target: Path, *, temperature: float, notes: Mappin
     onnx.save(model, target)
 
 
+def _wrong_energy(source: Path, target: Path, *, temperature: float, notes: Mapping[str, str]) -> None:
+    """Without its sign, which no probability shows."""
+    add_probabilities(source, target, temperature=temperature, notes=notes)
+    model = onnx.load(target)
+    next(node for node in model.graph.node if node.op_type == "Neg").op_type = "Abs"
+    onnx.save(model, target)
+
+
 @pytest.fixture(scope="module")
 def good_network(tiny_run_path: Path, tmp_path_factory: pytest.TempPathFactory) -> NetworkStep:
     """The right graph, traced once: what the other steps break needs no trace of its own."""
@@ -88,6 +98,7 @@ def good_network(tiny_run_path: Path, tmp_path_factory: pytest.TempPathFactory) 
         pytest.param(ExportSteps(bytes_input=_wrong_mean), "checkpoint", id="wrong mean"),
         pytest.param(ExportSteps(probabilities=_missing_softmax), "softmax missing", id="missing softmax"),
         pytest.param(ExportSteps(probabilities=_not_finite), "not finite", id="not finite"),
+        pytest.param(ExportSteps(probabilities=_wrong_energy), "energies are not", id="wrong energy"),
     ],
 )
 def test_a_broken_export_is_refused(
@@ -141,6 +152,29 @@ def test_limits_by_precision(precision: str, flipped: int, message: str | None) 
         return
     with pytest.raises(ExportError, match=message):
         check_parity(parity, reference, exported, precision)
+
+
+@pytest.mark.parametrize(
+    ("precision", "off", "refused"),
+    [("fp32", 0.005, False), ("fp32", 0.02, True), ("fp16", 0.1, True), ("int8", 0.4, False), ("int8", 0.6, True)],
+)
+def test_energies_are_held_against_their_spread(precision: Precision, off: float, refused: bool) -> None:
+    energies = np.asarray([-12.0, -8.0] * 20)  # their spread is 2
+    with pytest.raises(ExportError, match="energies are not") if refused else contextlib.nullcontext():
+        check_energy(energies, energies + off * 2, precision)
+
+
+def test_energies_that_depend_on_the_batch_are_refused() -> None:
+    class Mixing(FunctionClassifier):
+        def classify(self, batch: np.ndarray) -> ClassifierOutput:
+            output = super().classify(batch)
+            return ClassifierOutput(output.probabilities, output.energy + np.float32(len(batch) / 100))
+
+    images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3), np.uint8)
+    mixing = Mixing(("a", "b"), 8, lambda batch: batch[:, 0, 0, :2] / 255)
+    with pytest.raises(ExportError, match="batches of 1") as caught:
+        check_outputs(mixing, images)
+    assert "energies" in str(caught.value.found)
 
 
 def test_probabilities_that_differ_are_refused_even_with_the_same_classes() -> None:
