@@ -33,4 +33,6 @@ if "$env/bin/python" -c 'import torch' 2>/dev/null; then
   echo "test-oldest: torch is installed in $env, which should be without it" >&2
   exit 1
 fi
+compgen -G ".venv/tensorrt-bindings/*-cp310-*.whl" >/dev/null ||
+  tools/tensorrt_bindings.sh "$env/bin/python" .venv/tensorrt-bindings # JetPack 6 is TensorRT 10.3 on Python 3.10
 exec "$env/bin/python" -m pytest -q tests/smartbin tests/engine tests/device tests/golden
