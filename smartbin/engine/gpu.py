@@ -154,7 +154,10 @@ class CudaGpu:
     def _call(self, function: str, *arguments: object) -> list[object]:
         """Call CUDA; returns the results behind the status."""
         results: list[object]
-        status, *results = getattr(self._cuda, function)(*arguments)
+        try:
+            status, *results = getattr(self._cuda, function)(*arguments)
+        except RuntimeError as error:  # cuda-python's own, where the driver's library is not there
+            raise InferenceError("CUDA failed", where=function, found=error, fix=_FIX) from error
         if status != self._cuda.cudaError_t.cudaSuccess:
             _, text = self._cuda.cudaGetErrorString(status)
             raise InferenceError("CUDA failed", where=function, found=f"{status.name}: {_text(text)}", fix=_FIX)

@@ -133,6 +133,20 @@ def test_machine_without_a_gpu() -> None:
         CudaGpu(cuda)
 
 
+def test_machine_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuda-python then raises at the first call: in a container, for example, that was started without its GPU."""
+
+    def no_driver(*arguments: object) -> tuple[object, ...]:
+        raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+    cuda = FakeCuda()
+    monkeypatch.setattr(cuda, "cudaGetDeviceCount", no_driver, raising=False)
+    with pytest.raises(InferenceError, match="CUDA failed") as failed:
+        CudaGpu(cuda)
+    assert "libcuda" in str(failed.value.found)
+    assert failed.value.exit_code == 5
+
+
 def test_without_cuda_python_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> ModuleType:
         raise ImportError(name)
