@@ -308,6 +308,7 @@ def model_of(bin_: Bin) -> ModelAnswer:
         running=title(manifest),
         classes=list(manifest.classes),
         runtime=session.runtime if session is not None else "",
+        passed_over=list(session.passed_over) if session is not None else [],
         min_confidence=manifest.thresholds.min_confidence,
         installed=shelf.installed(),
         previous=shelf.previous(),

@@ -57,6 +57,11 @@ class BinCollector(Collector):
                 "source": session.source if session is not None else "",
             },
         )
+        yield _gauge(
+            "smartbin_runtimes_passed_over",
+            "Faster runtimes that a GPU of this machine could have; the model's page says why they are not used",
+            len(session.passed_over) if session is not None else 0,
+        )
         state = GaugeMetricFamily("smartbin_state", "1 for the state that the daemon is in", labels=["state"])
         for name in get_args(Lifecycle):
             state.add_metric([name], float(name == self._status.lifecycle))

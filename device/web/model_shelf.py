@@ -95,7 +95,7 @@ class ModelShelf:
     def rollback(self) -> str:
         """Go back to the bundle before; says what was done. `BundleError` if there is none."""
         with _only_one(self._changing):
-            back = self._settings.store.rollback()
+            back = self._settings.store.rollback(self._settings.public_key)
         return f"{title(back.manifest)} is current again. {self._take()}"
 
     def _take(self) -> str:

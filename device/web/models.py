@@ -319,6 +319,7 @@ class ModelAnswer(_Answer):
     running: str
     classes: list[str]
     runtime: str
+    passed_over: list[str] = Field(description="why no faster runtime is used, a sentence each")
     min_confidence: float
     installed: str | None = Field(description="none: the built-in one runs, or a configured one")
     previous: str | None

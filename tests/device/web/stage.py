@@ -32,6 +32,8 @@ LIGHT = Exposure(0.42, 0.01, 1.0)
 UNSURE = Prediction("green", 0.5, 0.1, (0.4, 0.5, 0.1), -2.0)
 SURE = Prediction("red", 0.9, 0.85, (0.9, 0.05, 0.05), -9.0)
 
+PASSED_OVER = "TensorRT is not used: there is no <engine>"
+
 
 def decision(item: int, kind: str = "accepted") -> Decision:
     """An item that is surely red, or perhaps green."""
@@ -93,7 +95,7 @@ def stage_bin(
     clock, looked_at = ManualClock(), []
     status = BinStatus(clock)
     sinks = [status, *(open_store(settings.store, settings.samples, live=True) if keeps else [])]
-    session = Session("staged", "tiny 1 (fp32)", "onnxruntime-cpu", TINY_CLASSES, 0.6, "tiny", "1")
+    session = Session("staged", "tiny 1 (fp32)", "onnxruntime-cpu", TINY_CLASSES, 0.6, "tiny", "1", (PASSED_OVER,))
     for sink in sinks:
         sink.start(session)
         sink.event(_event("lifecycle", lifecycle="RUNNING"))

@@ -13,7 +13,7 @@ from device.samples.labels import SampleBook
 from device.status import QueueCounts
 from smartbin.bundle import read_bundle
 from smartbin.errors import BundleError
-from tests.device.web.stage import decision, stage_bin, view
+from tests.device.web.stage import PASSED_OVER, decision, stage_bin, view
 from tests.tiny_bundle import write_tiny_bundle
 
 
@@ -177,6 +177,7 @@ def test_the_model_and_what_may_be_installed(staged, tiny_bundle):
     (offered / "damaged" / "manifest.json").write_text("{}")
     (offered / ".hidden").mkdir()
     model = staged.client().get("/api/model").json()
+    assert model["passed_over"] == [PASSED_OVER]
     assert model["running"] == "tiny 1 (mean-colour, fp32)"
     assert model["offers"] == [{"name": "good", "told": "tiny 1 (mean-colour, fp32)"}]
     assert (model["installed"], model["previous"], model["fixed"]) == (None, None, False)

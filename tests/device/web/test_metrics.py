@@ -48,6 +48,7 @@ def test_what_prometheus_reads(staged):
     assert value(found, "smartbin_state", state="CAMERA_LOST") == 0
     assert value(found, "smartbin_luma") == pytest.approx(0.42)
     assert value(found, "smartbin_page_viewers") == 0
+    assert value(found, "smartbin_runtimes_passed_over") == 1
     assert value(found, "smartbin_memory_available_bytes") > 0
     assert value(found, "smartbin_disk_free_bytes", holds="store") > 0
     assert value(found, "process_resident_memory_bytes") > 1e6

@@ -129,7 +129,9 @@ def test_install_and_roll_back_by_form(staged, tiny_bundle):
     for version in ("1", "2"):
         write_tiny_bundle(offered / f"v{version}", version=version)
     client = staged.client()
-    proof = proof_in(client.get("/model").text)
+    page = client.get("/model").text
+    assert "TensorRT is not used: there is no &lt;engine&gt;" in page
+    proof = proof_in(page)
     for version in ("1", "2"):
         client.post("/model/install", data={"proof": proof, "name": f"v{version}"}, headers=OWN)
     page = client.get("/model").text
