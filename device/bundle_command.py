@@ -1,4 +1,4 @@
-"""`smartbin bundle verify | show | diff | install | rollback | key | sign`: bundles, and which of them runs here."""
+"""`smartbin bundle verify | show | diff | pack | install | rollback | key | sign`: bundles, and which one runs here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from rich.table import Table
 
 from device.bundles import choose_bundle
 from device.config import DeviceConfig, load_config
-from smartbin.bundle import CARD_FILE, Bundle, Manifest
+from smartbin.bundle import CARD_FILE, SIGNATURE_FILE, Bundle, Manifest
+from smartbin.bundle_archive import pack_bundle
 from smartbin.bundle_store import read_trusted
 from smartbin.config import dotted
 from smartbin.golden import SelfTest, self_test
@@ -59,6 +60,14 @@ def _diff(options: argparse.Namespace) -> int:
     return 0
 
 
+def _pack(options: argparse.Namespace) -> int:
+    read = read_trusted(options.bundle, _config(options).bundles.public_key)
+    sha256 = pack_bundle(read, options.out)
+    signed = "signed" if (read.path / SIGNATURE_FILE).is_file() else "not signed: no bin takes it through a broker"
+    print(f"{options.out}: {_title(read)}, {options.out.stat().st_size / 1e6:.1f} MB, {signed}\nsha256 {sha256}")
+    return 0
+
+
 def _install(options: argparse.Namespace) -> int:
     config = _config(options)
     store = config.bundles.store
@@ -97,6 +106,7 @@ _ACTIONS: MappingProxyType[str, Callable[[argparse.Namespace], int]] = MappingPr
         "verify": _verify,
         "show": _show,
         "diff": _diff,
+        "pack": _pack,
         "install": _install,
         "rollback": _rollback,
         "key": _key,

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from device.fleet_arguments import add_fleet
 from device.signals import stop_on_signals
 from smartbin import __version__
 from smartbin.arguments import count
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_engine(commands)
     _add_events(commands)
     _add_dataset(commands)
+    add_fleet(commands)
     _add_flap(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what to do about what is missing")
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
@@ -121,6 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from device.dataset_command import dataset
 
             return dataset(options)
+        if options.command == "fleet":
+            from device.fleet_command import fleet
+
+            return fleet(options)
         if options.command == "flap":
             from device.flap_command import flap
 
@@ -215,19 +221,21 @@ def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "verify": "check a bundle's files, and its signature if a public key is configured",
         "show": "say what a bundle is (default: the one that runs)",
         "diff": "what differs between two bundles",
+        "pack": "make one file of a bundle, for a web server that bins fetch it from",
         "install": "make a bundle the one that runs, if it passes its self-test; the last one is kept",
         "rollback": "go back to the bundle before",
         "key": "make a private key, and print the public one",
         "sign": "sign a bundle",
     }
     parsers = {name: actions.add_parser(name, help=text) for name, text in told.items()}
-    for name in ("verify", "diff", "install", "sign"):
+    for name in ("verify", "diff", "pack", "install", "sign"):
         parsers[name].add_argument("bundle", type=Path, metavar="DIR", help="folder of the bundle")
     parsers["show"].add_argument("bundle", type=Path, nargs="?", metavar="DIR", help="folder of the bundle")
     parsers["diff"].add_argument("other", type=Path, metavar="OTHER", help="folder of the other bundle")
+    parsers["pack"].add_argument("--out", type=Path, required=True, metavar="FILE.tar", help="the file to write")
     parsers["key"].add_argument("file", type=Path, metavar="FILE", help="where the private key is to be written")
     parsers["sign"].add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
-    for name in ("verify", "show", "install", "rollback"):
+    for name in ("verify", "show", "pack", "install", "rollback"):
         parsers[name].add_argument(
             "--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [bundles]"
         )

@@ -11,6 +11,7 @@ from device.bundles import BundleSettings
 from device.camera_settings import CameraSettings, RtspSettings
 from device.capture import ReconnectSettings
 from device.decision import DecisionSettings
+from device.fleet.settings import FleetSettings
 from device.identity import DeviceSettings
 from device.presence import PresenceSettings
 from device.presence_sensor import SensorSettings
@@ -102,6 +103,7 @@ class DeviceConfig(SmartbinSettings):
     runtime: RuntimeSettings = RuntimeSettings()
     engine: EngineSettings = EngineSettings()
     bundles: BundleSettings = BundleSettings()
+    fleet: FleetSettings = FleetSettings()
     store: StoreSettings = StoreSettings()
     samples: SampleSettings = SampleSettings()
     page: PageSettings = PageSettings()

@@ -76,5 +76,6 @@ class Session:
     min_confidence: float
     model_name: str = ""
     model_version: str = ""
+    model_sha256: str = ""
     passed_over: tuple[str, ...] = ()
     """Why no faster runtime of this machine is used, a sentence each."""

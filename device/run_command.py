@@ -23,6 +23,7 @@ from device.config import DeviceConfig, load_config_with_origins
 from device.daemon import Daemon
 from device.decision import Mode, make_verdicts
 from device.events import Session
+from device.fleet.joining import join_fleet
 from device.frame_judges import make_judge
 from device.opening import CameraOpener
 from device.pipeline import Pipeline
@@ -41,7 +42,7 @@ from device.summary import print_summary
 from device.watchdog import Watchdog, exit_stalled
 from device.web.opening import OpenPage, open_page
 from device.web.parts import PageParts
-from smartbin.bundle import Bundle
+from smartbin.bundle import MANIFEST_FILE, Bundle, sha256_file
 from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError, StalledError, drop_stdout
 from smartbin.latency import StageTimer
@@ -123,7 +124,9 @@ def run_daemon(
                 stack.callback(sink.close)
             told = [notifier] if notifier is not None else []
             status = BinStatus(clock)
-            sinks = SinkGroup([*open_sinks(config, Console(), clock), *kept, *told, status], reader_gone=stop.set)
+            opened = open_sinks(config, Console(), clock)
+            sinks = SinkGroup([*opened, *kept, *told, status], reader_gone=stop.set)
+            join_fleet(config, lambda: bundle, opened, lambda: queue_counts(kept, sinks), clock, reloader.request)
             on_progress = notifier.alive if notifier is not None else None
             daemon = assemble(
                 config, source, bundle, classifier, sinks, clock, stop,
@@ -251,6 +254,7 @@ def assemble(
             model_name=manifest.name,
             model_version=manifest.version,
             passed_over=classifier.passed_over,
+            model_sha256=sha256_file(bundle.path / MANIFEST_FILE),
         ),
         clock=clock,
         stop=stop,

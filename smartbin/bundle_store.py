@@ -22,6 +22,7 @@ from smartbin.golden import SelfTest
 from smartbin.signing import verify_signature
 
 CURRENT, PREVIOUS = "current", "previous"
+INCOMING = ".incoming-"  # folders below the store in which bundles arrive: not tidied away by another installation
 _HASH_DIGITS = 10
 
 
@@ -122,7 +123,9 @@ class BundleStore:
         """Delete all bundles but the two."""
         kept = {self.current, self.previous}
         for folder in self.root.iterdir():
-            if folder.is_dir() and not folder.is_symlink() and folder not in kept:
+            if folder in kept or folder.is_symlink() or folder.name.startswith(INCOMING):
+                continue
+            if folder.is_dir():
                 shutil.rmtree(folder)
 
     @contextmanager

@@ -8,6 +8,7 @@ SmartbinError                     1
  ├─ TrainingError                 1  a training that cannot go on
  ├─ ExportError                   1  an exported file that fails a gate
  ├─ StoreError                    1  an event store that cannot be read or written
+ ├─ FleetError                    1  a broker or bins that cannot be reached
  ├─ ConfigError                   2  configuration or command line
  ├─ BundleError                   3  a model bundle that is refused
  ├─ CameraError                   4  a camera that gave up
@@ -75,6 +76,10 @@ class ExportError(SmartbinError):
 
 class StoreError(SmartbinError):
     """An event store that cannot be read or written: absent, damaged, of a newer version, or not ours to open."""
+
+
+class FleetError(SmartbinError):
+    """A broker, or bins behind it, that cannot be reached."""
 
 
 class ConfigError(SmartbinError):

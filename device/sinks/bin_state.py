@@ -1,17 +1,55 @@
-"""What the bin is doing, as one JSON object that a broker retains: state, last decision, counts since the start."""
+"""What the bin is, does and has done, as one JSON object that a broker retains.
+
+State, last decision, counts since the start, versions, health, and the time at which all this was said.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
+from device.clock import Clock, SystemClock
 from device.events import Event, Lifecycle, Session
+
+
+class QueueReport(Protocol):
+    """Somebody's queue; `failing` is the error while its owner fails, else empty."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the class says what they are
+    @property
+    def waiting(self) -> int: ...  # noqa: D102
+    @property
+    def dropped(self) -> int: ...  # noqa: D102
+    @property
+    def failures(self) -> int: ...  # noqa: D102
+    @property
+    def failing(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class BinReport:
+    """What the state holds beside the events: asked for when it is sent."""
+
+    queues: Sequence[QueueReport] = ()
+    next_bundle: dict[str, str] | None = None
+    """Name, version and sha256 of the bundle that the next start runs, where it is another one."""
+    commands: bool = False
+    """Whether the bin takes orders."""
+
+
+_NO_REPORT = BinReport()
 
 
 class BinState:
     """Follows the events of one run."""
 
-    def __init__(self, name: str, session: Session, version: str) -> None:
+    def __init__(self, name: str, session: Session, version: str, clock: Clock | None = None) -> None:
         self._name, self._session, self._version = name, session, version
+        self._clock = clock if clock is not None else SystemClock()
+        self._started, self._started_s = self._clock.wall(), self._clock.now_s()
         self._lifecycle: Lifecycle | None = None
         self._reason: str | None = None
         self._last: dict[str, object] = dict.fromkeys(("time", "item", "decision", "label", "confidence", "bin"))
@@ -37,11 +75,12 @@ class BinState:
             "bin": decision.bin,
         }
 
-    def record(self) -> dict[str, object]:
+    def record(self, report: BinReport = _NO_REPORT) -> dict[str, object]:
         """The state now."""
         session = self._session
         return {
             "name": self._name,
+            "time": self._clock.wall().isoformat(timespec="seconds"),
             "state": self._lifecycle,
             "reason": self._reason,
             "last": self._last,
@@ -50,8 +89,29 @@ class BinState:
                 **{kind: self._kinds[kind] for kind in ("accepted", "uncertain", "too_dark", "too_bright")},
                 "labels": {label: self._labels[label] for label in session.classes},
             },
+            "health": self._health(report.queues),
+            "started": self._started.isoformat(timespec="seconds"),
+            "uptime_s": round(self._clock.now_s() - self._started_s),
             "model": session.model,
+            "bundle": {
+                "name": session.model_name,
+                "version": session.model_version,
+                "sha256": session.model_sha256,
+            },
+            "next_bundle": report.next_bundle,
             "runtime": session.runtime,
             "source": session.source,
             "version": self._version,
+            "commands": report.commands,
+        }
+
+    def _health(self, queues: Sequence[QueueReport]) -> dict[str, object]:
+        camera = {"RUNNING": "ok", "CAMERA_LOST": "lost"}.get(self._lifecycle or "", "unknown")
+        troubles = [f"camera: {self._reason or 'lost'}"] if camera == "lost" else []
+        troubles += [f"{queue.name}: {queue.failing}" for queue in queues if queue.failing]
+        return {
+            "ok": not troubles,
+            "camera": camera,
+            "troubles": troubles,
+            "queues": {queue.name: {"waiting": queue.waiting, "dropped": queue.dropped} for queue in queues},
         }

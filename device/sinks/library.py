@@ -14,7 +14,7 @@ def need_library(module: str, extra: str, section: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            "a configured sink lacks its library",
+            "what is configured lacks its library",
             where=section,
             found=error,
             expected=f"the Python module {module}",

@@ -37,6 +37,7 @@ class MqttSettings(SinkSection):
     discovery_prefix: str = Field(
         default="homeassistant", pattern=r"^[^#+\s\x00/]+(/[^#+\s\x00/]+)*$", description="where it looks for devices"
     )
+    state_every_s: float = Field(default=60.0, ge=1, description="say the state again after so long without news")
     keepalive_s: int = Field(default=30, ge=5, le=3600, description="a broker that hangs is noticed within twice this")
     buffer_file: Path | None = Field(
         default=None, description="events until the broker has them; default ~/.local/share/smartbin/mqtt-NAME.db"

@@ -28,3 +28,13 @@ class Topics:
     def event(self) -> str:
         """One JSON object an event."""
         return f"{self.prefix}/{self.name}/event"
+
+    @property
+    def command(self) -> str:
+        """What this bin is asked to do, if it takes orders."""
+        return f"{self.prefix}/{self.name}/command"
+
+    @property
+    def answer(self) -> str:
+        """What it says to that."""
+        return f"{self.prefix}/{self.name}/answer"

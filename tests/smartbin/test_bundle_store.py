@@ -20,11 +20,12 @@ from smartbin.bundle import (
     read_bundle,
     write_bundle,
 )
-from smartbin.bundle_store import BundleStore
+from smartbin.bundle_store import INCOMING, BundleStore
 from smartbin.classifier import ClassifierOutput
 from smartbin.errors import BundleError, ConfigError, InferenceError
 from smartbin.golden import Golden, pack_golden, read_golden, self_test
 from smartbin.ort_classifier import OrtClassifier
+from smartbin.signing import make_key, sign_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -326,3 +327,27 @@ def test_copied_bundle_folder_is_whole(make: Callable[..., Bundle], tmp_path: Pa
         json.loads(((BundleStore(tmp_path / "two").current or tmp_path) / "manifest.json").read_text())["version"]
         == "1"
     )
+
+
+def test_back_to_a_bundle_that_is_not_signed(make: Callable[..., Bundle], home: Path, tmp_path: Path) -> None:
+    """The next start would refuse it, and the bin would stand still."""
+    pytest.importorskip("cryptography", reason="no cryptography here (pip install 'smartbin[sign]')")
+    store, public = BundleStore(home), make_key(tmp_path / "private.pem")
+    store.install(make("1").path, lambda bundle: None)
+    sign_bundle(make("2").path, tmp_path / "private.pem")
+    store.install(tmp_path / "bundle-2", lambda bundle: None, public)
+    now = store.current
+    with pytest.raises(BundleError, match="not signed"):
+        store.rollback(public)
+    assert store.current == now
+    assert store.rollback().manifest.version == "1"
+
+
+def test_a_bundle_that_arrives_is_not_tidied_away(make: Callable[..., Bundle], home: Path) -> None:
+    store = BundleStore(home)
+    arriving = home / f"{INCOMING}abc"
+    arriving.mkdir(parents=True)
+    for version in ("1", "2", "3"):
+        store.install(make(version).path, lambda bundle: None)
+    assert arriving.is_dir()
+    assert len([path for path in home.iterdir() if path.is_dir() and not path.is_symlink()]) == 3
