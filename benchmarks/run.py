@@ -38,7 +38,7 @@ from smartbin.runtime import RuntimeName
 
 _MEMORY_PHOTOS = 256
 _YARDSTICK_LAPS = 20
-SCENARIOS = ("preprocess", "classifier", "end_to_end", "compare", "folder", "training", "memory", "roofline")
+SCENARIOS = ("preprocess", "classifier", "end_to_end", "soak", "compare", "folder", "training", "memory", "roofline")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,8 +68,18 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("end_to_end").add_argument
     add("--fps", type=above_zero, nargs="+", default=[15.0, 30.0, 60.0], metavar="F", help="camera (default: 15 30 60)")
     add("--seconds", type=above_zero, default=10.0, metavar="S", help="length of a row (default: 10)")
-    add("--minutes", type=above_zero, default=0.5, metavar="M", help="length of the sustained row (default: .5)")
+    add(
+        "--minutes",
+        type=above_zero,
+        default=0.5,
+        metavar="M",
+        help="length of the sustained row, or soak (default: .5)",
+    )
     add("--starts", type=count, default=5, metavar="N", help="starts of `smartbin run` (default: 5)")
+    add = parser.add_argument_group("soak").add_argument
+    add("--every", type=above_zero, default=3.5, metavar="S", help="good seconds between two faults (default: 3.5)")
+    add("--hold", type=above_zero, default=2.0, metavar="S", help="seconds of a fault (default: 2)")
+    add("--seed", type=int, default=0, metavar="N", help="which faults come when (default: 0)")
     training = parser.add_argument_group("training")
     add = training.add_argument
     add("--model", default="resnet50", help="network of all candidates (default: resnet50)")
@@ -145,6 +155,8 @@ def _tables(scenario: str, options: argparse.Namespace, laps: Laps) -> Sequence[
 
         threads = options.threads[0]
         return [run_roofline(RooflineOptions(options.networks, options.batches, options.device, threads, laps))]
+    if scenario == "soak":
+        return [_soak(options, bundles[0])]
     if options.photos is None:
         raise ConfigError(f"{scenario} needs real photos", where="--photos", fix="give a folder: --photos FOLDER")
     if scenario == "memory":
@@ -179,6 +191,22 @@ def _end_to_end(options: argparse.Namespace, bundle: Path) -> Sequence[Table]:
         minutes=options.minutes,
     )
     return [run_end_to_end(wanted), run_start_up(bundle, runtime, threads, starts=options.starts)]
+
+
+def _soak(options: argparse.Namespace, bundle: Path) -> Table:
+    from benchmarks.soak_scenario import SoakOptions, run_soak
+
+    runtime, *_ = _smartbin_runtimes(options)
+    wanted = SoakOptions(
+        bundle=bundle,
+        runtime=runtime,
+        threads=options.threads[0],
+        minutes=options.minutes,
+        every_s=options.every,
+        hold_s=options.hold,
+        seed=options.seed,
+    )
+    return run_soak(wanted)
 
 
 def _preprocess_options(options: argparse.Namespace, bundle: Path, laps: Laps) -> PreprocessOptions:

@@ -1,0 +1,84 @@
+"""The soak: a short one of the real daemon, and what is made of faults and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import read_report
+from benchmarks.run import main
+from benchmarks.soak_scenario import Sample, Witness, growth_mb_an_hour, look_back
+from device.capture import CaptureCounts
+from device.clock import ManualClock
+from device.fault_camera import InjectedFault
+from device.fault_plan import FAULT_KINDS, FaultKind
+from tests.tiny_bundle import write_tiny_bundle
+
+
+def test_a_short_soak_notices_its_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny").path
+    out = tmp_path / "soak.json"
+    short = ["--minutes", "0.15", "--every", "0.3", "--hold", "0.6", "--seed", "1", "--out", str(out)]
+    assert main(["soak", "--bundle", str(bundle), *short]) == 0
+    assert "RESULT ok scenarios=soak" in capsys.readouterr().out
+    (table,) = read_report(out).tables
+    rows = {str(row[0]): row for row in table.rows}
+    assert set(rows) == {*FAULT_KINDS, "all"}
+    _, injected, noticed, *_ = rows["all"]
+    assert isinstance(injected, int)
+    assert isinstance(noticed, int)
+    assert injected >= 3
+    assert noticed > 0
+
+
+def witness(frames: list[float], counts: list[tuple[float, CaptureCounts]], dark: tuple[float, ...] = ()) -> Witness:
+    """One that has seen good frames at these moments, and these counts."""
+    made = Witness(ManualClock(), CaptureCounts)
+    made.frames.extend(sorted([*frames, *dark]))
+    made.good.extend(frames)
+    made.dark.extend(dark)
+    made.samples.extend(Sample(now_s, found) for now_s, found in counts)
+    return made
+
+
+STEADY = [step / 10 for step in range(200)]
+GAP = [moment for moment in STEADY if not 5.05 < moment < 6.95]
+NONE = CaptureCounts()
+SHOWS: dict[FaultKind, Witness] = {
+    "slow": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(too_old=3))]),
+    "stall": witness(GAP, [(4.9, NONE)]),
+    "unplug": witness(GAP, [(4.9, NONE)]),
+    "freeze": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(repeated=40))]),
+    "black": witness(GAP, [(4.9, NONE)], dark=(5.5, 6.0)),
+    "corrupt": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("torn", 2),)))]),
+    "wrong_size": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("size", 2),)))]),
+    "wrong_channels": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("channels", 2),)))]),
+}
+
+
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+def test_each_kind_is_noticed_by_its_own_sign_alone(kind: FaultKind) -> None:
+    fault = InjectedFault(1, kind, 5.0, 50, 2.0, 7.0)
+    (seen,) = look_back([fault], SHOWS[kind])
+    assert seen.noticed
+    assert seen.recovery_s == pytest.approx(2.0 if kind in ("freeze", "corrupt", "wrong_size", "wrong_channels") else 0)
+    (unseen,) = look_back([fault], witness(STEADY, [(4.9, NONE), (8.0, NONE)]))
+    assert not unseen.noticed
+
+
+def test_a_fault_that_is_on_at_the_end_is_not_counted() -> None:
+    on = InjectedFault(1, "black", 5.0, 50, 2.0, None)
+    over = InjectedFault(1, "black", 5.0, 50, 2.0, 19.95)  # and no good frame after it
+    for fault in (on, over):
+        assert look_back([fault], witness(STEADY, [(4.9, NONE)])) == []
+
+
+@pytest.mark.parametrize("slope", [0.0, 12.0])
+def test_growth_is_a_slope_with_its_error(slope: float) -> None:
+    wave: Callable[[int], float] = lambda step: (-1) ** step * 0.2  # noqa: E731
+    memory = [(60.0 * step, 100 + slope * step / 60 + wave(step)) for step in range(120)]
+    found, error = growth_mb_an_hour(memory)
+    assert found == pytest.approx(slope, abs=3 * error + 1e-6)
+    assert 0 < error < 0.2
