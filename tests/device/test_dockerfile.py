@@ -55,6 +55,14 @@ def test_the_light_dependencies_are_those_of_the_package():
             assert re.search(rf'"{name}[\[>"]', TEXT), f"{name} is missing in Dockerfile.jetson"
 
 
+@pytest.mark.parametrize("extra", ["page", "mqtt", "serial", "jetson", "sign"])
+def test_what_a_bin_on_the_wall_needs_is_there_as_the_package_asks_for_it(extra):
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(rf"(?m)^{extra} = \[(.*?)\]", pyproject)[1]
+    for requirement in re.findall(r'"([^"]+)"', listed):
+        assert f'"{requirement}"' in TEXT, f"{requirement} is missing in Dockerfile.jetson"
+
+
 def test_it_does_not_run_as_root_and_may_use_cameras():
     assert instructions("USER")[-1] != "root"
     assert "--groups video" in TEXT
