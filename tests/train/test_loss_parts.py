@@ -93,7 +93,7 @@ def test_batches_mix_the_classes_as_in_training(
     [
         (("--no-augment",), {("plain", "augmented"), ("training", "augmented_training")}),
         (("--dropout", "0"), {("plain", "dropout"), ("batch_statistics", "training")}),
-        (("--freeze-bn",), {("plain", "batch_statistics"), ("dropout", "training")}),
+        (("--freeze-bn", "on"), {("plain", "batch_statistics"), ("dropout", "training")}),
     ],
     ids=["augmentation", "dropout", "batch statistics"],
 )
@@ -102,7 +102,7 @@ def test_what_is_off_shows_no_effect(
 ) -> None:
     torch.manual_seed(0)
     save_file(architecture_of(NAME).build(3, 0.0, 0.0).state_dict(), tmp_path / "start.safetensors")
-    figures = parts_of("--weights", str(tmp_path / "start.safetensors"), *flags).model_dump()
+    figures = parts_of("--weights", str(tmp_path / "start.safetensors"), "--freeze-bn", "off", *flags).model_dump()
     pairs = {("plain", "augmented"), ("training", "augmented_training"), ("plain", "dropout")}
     pairs |= {("batch_statistics", "training"), ("plain", "batch_statistics"), ("dropout", "training")}
     assert {pair for pair in pairs if figures[pair[0]] == pytest.approx(figures[pair[1]], rel=1e-6)} == same

@@ -95,7 +95,9 @@ def stage_bin(
     clock, looked_at = ManualClock(), []
     status = BinStatus(clock)
     sinks = [status, *(open_store(settings.store, settings.samples, live=True) if keeps else [])]
-    session = Session("staged", "tiny 1 (fp32)", "onnxruntime-cpu", TINY_CLASSES, 0.6, "tiny", "1", (PASSED_OVER,))
+    session = Session(
+        "staged", "tiny 1 (fp32)", "onnxruntime-cpu", TINY_CLASSES, 0.6, "tiny", "1", passed_over=(PASSED_OVER,)
+    )
     for sink in sinks:
         sink.start(session)
         sink.event(_event("lifecycle", lifecycle="RUNNING"))
