@@ -7,6 +7,7 @@ Only what the parser needs is imported here; each command imports its own when c
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,34 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from device.run_command import run
 
                 return run(options, stop)
-        if options.command == "classify":
-            from device.classify_command import classify
-
-            return classify(options)
-        if options.command == "bundle":
-            from device.bundle_command import bundle
-
-            return bundle(options)
-        if options.command == "engine":
-            from device.engine_command import engine
-
-            return engine(options)
-        if options.command == "events":
-            from device.events_command import events
-
-            return events(options)
-        if options.command == "dataset":
-            from device.dataset_command import dataset
-
-            return dataset(options)
-        if options.command == "fleet":
-            from device.fleet_command import fleet
-
-            return fleet(options)
-        if options.command == "flap":
-            from device.flap_command import flap
-
-            return flap(options)
+        if options.command != "doctor":  # device/NAME_command.py has a function NAME
+            module = importlib.import_module(f"device.{options.command}_command")
+            return int(getattr(module, options.command)(options))
         from device.config import load_config
         from device.doctor import doctor
 
