@@ -25,7 +25,7 @@ if [ ! -f "$env/.done" ] || [ pyproject.toml -nt "$env/.done" ]; then
   "$python" -m venv "$env"
   "$env/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[page]' \
     'numpy==1.26.*' 'opencv-python-headless==4.8.*' 'onnx>=1.17' 'pytest>=8.2' 'pytest-timeout>=2.3' 'hypothesis>=6.100' \
-    'paho-mqtt>=2.0' 'gpiozero>=2.0' 'pyserial>=3.5' 'httpx2>=2.16' 'cryptography>=41'
+    'paho-mqtt>=2.0' 'gpiozero>=2.0' 'pyserial>=3.5' 'httpx2>=2.14' 'cryptography>=41'
   touch "$env/.done"
 fi
 "$env/bin/python" -c 'import cv2, numpy, sys; print("oldest: Python", sys.version.split()[0], "numpy", numpy.__version__, "OpenCV", cv2.__version__)'
