@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.device.broker import Mosquitto
 from tests.device.staging import COLOURS, write_story
 
 
@@ -31,6 +33,14 @@ def staged_story(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def story(tmp_path: Path, staged_story: Path) -> Path:
     """A copy of the staged story, to do with as one likes."""
     return Path(shutil.copytree(staged_story, tmp_path / "story"))
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that runs, for tests that are marked `needs_mosquitto`."""
+    broker = Mosquitto(tmp_path / "broker").start()
+    yield broker
+    broker.kill()
 
 
 @pytest.fixture

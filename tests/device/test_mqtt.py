@@ -29,13 +29,6 @@ EVENTS, STATE, AVAILABILITY = "smartbin/kitchen/event", "smartbin/kitchen/state"
 
 
 @pytest.fixture
-def mosquitto(tmp_path):
-    broker = Mosquitto(tmp_path / "broker").start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
 def open_sink(tmp_path):
     sinks = []
 

@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,20 +21,14 @@ from device.config import load_config_with_origins
 from device.reload import LinkedStop, Reloader, prepare
 from device.run_command import Ended, run_setups
 from smartbin.errors import CameraError, ConfigError, InferenceError
+from tests.device.broker import wait_until
 from tests.tiny_bundle import write_tiny_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [sys.executable, str(ROOT / "device" / "run.py")]
 
 
-def until(condition, seconds: float = 30.0):
-    """Wait for something true, and return it."""
-    ends_s = time.monotonic() + seconds
-    while time.monotonic() < ends_s:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    pytest.fail("it did not come")
+until = partial(wait_until, what="it", timeout_s=30.0)
 
 
 @pytest.fixture(autouse=True)

@@ -39,13 +39,6 @@ def first(foundry):
 
 
 @pytest.fixture
-def mosquitto(tmp_path):
-    broker = Mosquitto(tmp_path / "broker").start()
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
 def web(foundry):
     with web_server(foundry.www) as url:
         yield url

@@ -11,10 +11,8 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +25,7 @@ from device.cli import main
 from device.scene import builtin_scene_path
 from smartbin.bundle import builtin_bundle_path, read_bundle
 from smartbin.bundle_store import BundleStore
+from tests.device.broker import free_port, wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -74,12 +73,6 @@ def write_slow_scene(folder: Path) -> Path:
     story["frames"] = [told for told in story["frames"] for _ in range(3 if told["phase"] == "staying" else 1)]
     (folder / "story.json").write_text(json.dumps(story))
     return folder
-
-
-def free_port() -> int:
-    """One that is free now: the page keeps it when the bin reads its configuration again."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -233,13 +226,13 @@ def test_a_label_given_by_key_ends_up_in_the_exported_data_set(look, running, tm
 
 def runs(running: RunningBin, version: str) -> None:
     """Wait until the bin runs that version of the model."""
-    ends_s = time.monotonic() + LONG_MS / 1000
-    while time.monotonic() < ends_s:
+
+    def told() -> bool:
         with suppress(OSError), urllib.request.urlopen(f"{running.address}/api/model", timeout=20) as answer:
-            if f"smartbin-lite2 {version} (" in json.load(answer)["running"]:
-                return
-        time.sleep(0.2)
-    pytest.fail(f"version {version} does not run")
+            return f"smartbin-lite2 {version} (" in json.load(answer)["running"]
+        return False  # its server changes at the moment
+
+    wait_until(told, f"version {version}", LONG_MS / 1000)
 
 
 def test_install_and_roll_back(look, running):
