@@ -1,44 +1,46 @@
 """The daemon on a camera that fails all the time: what it noticed of every fault, and how soon it was well again.
 
-The daemon is put together by the code of `smartbin run`; its source is `test://scene`, whose faults are known one by
-one, at as many frames a second as there can be.
+The daemon is put together by the code of `smartbin run`, with its store, its pictures and its page; its source is
+`test://scene`, whose faults are known one by one, at as many frames a second as there can be.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
+import urllib.request
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from benchmarks.own_process import resident_mb
 from benchmarks.report import Cell, Measurement, Table
+from benchmarks.soak_record import Record, Sample, Seen, look_back
 from device.capture import CaptureCounts
 from device.clock import Clock, SystemClock
-from device.config import load_config
+from device.config import load_config_with_origins
 from device.events import Event, FrameView, Lifecycle, Session
 from device.fault_camera import InjectedFault
-from device.fault_plan import FAULT_KINDS, FaultKind
+from device.fault_plan import FAULT_KINDS
 from device.opening import CameraOpener
-from device.run_command import assemble
+from device.reload import Reloader, prepare
+from device.run_command import assemble, page_parts, queue_counts
 from device.sinks import SinkGroup
-from device.sources import parse_source
+from device.status import BinStatus
+from device.store_sink import open_store
 from device.summary import RunSummary
+from device.web.opening import open_page
 from smartbin.bundle import read_bundle
-from smartbin.runtime import RuntimeName, open_classifier
+from smartbin.runtime import RuntimeName
 
-SAMPLE_S = 0.1
+SAMPLE_S, SCRAPE_S = 0.1, 2.0
 _MEMORY_EVERY = 50  # samples
 _SETTLED = 0.2  # of the soak: memory before it does not count as growth
-_MARGIN_S = 0.5  # after a fault, in which what it did may still show
-_GAP_S = 0.4  # a pause between two frames that a good camera never makes
-_SINCE_BEGIN: frozenset[FaultKind] = frozenset({"freeze", "corrupt", "wrong_size", "wrong_channels"})
-"""Cured by opening the camera anew, so that recovery counts from the fault's begin; else from its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +56,24 @@ class SoakOptions:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What the daemon counted at a moment, seconds of the monotonic clock."""
-
-    now_s: float
-    counts: CaptureCounts
-
-
 class Witness:
-    """A sink that remembers what the daemon told, and samples what it counts in a thread of its own."""
+    """A sink that judges every fault by what the daemon told, and samples what it counts in a thread of its own."""
 
-    def __init__(self, clock: Clock, counts: Callable[[], CaptureCounts]) -> None:
-        self._clock, self._counts = clock, counts
-        self._done = threading.Event()
+    def __init__(
+        self,
+        clock: Clock,
+        counts: Callable[[], CaptureCounts],
+        faults: Callable[[], Sequence[InjectedFault]],
+        metrics: str | None = None,
+    ) -> None:
+        """`metrics`: an address that is read every few seconds, as Prometheus would."""
+        self._clock, self._counts, self._faults, self._metrics = clock, counts, faults, metrics
+        self._done, self._lock = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._sample, daemon=True)
-        self.samples: list[Sample] = []
+        self._record = Record()
+        self._judged = self.scrapes = self.failed_scrapes = 0
+        self.seen: list[Seen] = []
         self.memory: list[tuple[float, float]] = []
-        self.frames, self.good, self.dark = array("d"), array("d"), array("d")  # moments; a soak has a million
         self.ages_s = array("d")
         self.states: list[tuple[float, Lifecycle]] = []
 
@@ -90,129 +92,110 @@ class Witness:
     def frame(self, view: FrameView) -> None:
         """When, and in which light."""
         now_s = self._clock.now_s()
-        self.frames.append(now_s)
-        if view.light != "too_bright":
-            (self.good if view.light == "ok" else self.dark).append(now_s)
+        with self._lock:
+            self._record.frames.append(now_s)
+            if view.light != "too_bright":
+                (self._record.good if view.light == "ok" else self._record.dark).append(now_s)
 
     def close(self) -> None:
-        """End the sampling."""
+        """End the sampling, and judge the last faults."""
         self._done.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self.catch_up(over=True)
+
+    @property
+    def held(self) -> int:
+        """How many moments it remembers."""
+        return len(self._record)
+
+    def sample(self) -> None:
+        """Note what the daemon counts now."""
+        sample = Sample(self._clock.now_s(), self._counts())
+        with self._lock:
+            self._record.samples.append(sample)
+
+    def catch_up(self, *, over: bool = False) -> None:
+        """Judge the faults after which another one has begun, and a good frame came; forget what was before these.
+
+        With `over` nothing will come any more: what did not end, or had no good frame after it, is left out.
+        """
+        faults = self._faults()[self._judged :]
+        self.sample()
+        with self._lock:
+            for fault, following in zip(faults, (*faults[1:], None), strict=False):
+                seen = look_back(fault, following, self._record) if following is not None or over else None
+                if seen is not None:
+                    self.seen.append(seen)
+                elif not over:
+                    self._record.forget(fault.begun_s)
+                    return
+                self._judged += 1
+
+    def _scrape(self) -> None:
+        if self._metrics is None:
+            return
+        self.scrapes += 1
+        try:
+            with urllib.request.urlopen(self._metrics, timeout=SCRAPE_S) as answer:
+                answer.read()
+        except OSError:
+            self.failed_scrapes += 1
 
     def _sample(self) -> None:
+        taken = 0
         while not self._done.wait(SAMPLE_S):
-            now_s = self._clock.now_s()
-            self.samples.append(Sample(now_s, self._counts()))
-            if len(self.samples) % _MEMORY_EVERY == 0:
-                self.memory.append((now_s, resident_mb()))
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What became of one fault: whether the daemon noticed it, and the seconds until its next good frame."""
-
-    fault: InjectedFault
-    noticed: bool
-    recovery_s: float
+            self.sample()
+            taken += 1
+            if taken % _MEMORY_EVERY == 0:
+                self.catch_up()
+                self._scrape()
+                self.memory.append((self._clock.now_s(), resident_mb()))
 
 
 def run_soak(options: SoakOptions) -> Table:
-    """Run the daemon for the given time. Blocks."""
-    uri = f"test://scene?fps=0&every_s={options.every_s:g}&hold_s={options.hold_s:g}&seed={options.seed}"
-    config = load_config(
-        None,
-        {
-            "source.uri": uri,
-            "runtime.max_seconds": options.minutes * 60,
-            "sinks.terminal": "off",
-            "source.reconnect.lost_after_s": 1.0,
-            "source.reconnect.frozen_after_s": 1.0,
-        },
-    )
-    clock, stop, bundle = SystemClock(), threading.Event(), read_bundle(options.bundle)
-    source = parse_source(uri)
-    classifier = open_classifier(bundle, options.runtime, options.threads)
-    try:
-        opener = CameraOpener(source, config.source, bundle.manifest.classes, clock, stop)
-        witness = Witness(clock, lambda: daemon.capture_counts)
-        sinks = SinkGroup([witness], reader_gone=stop.set)
-        daemon = assemble(config, source, bundle, classifier, sinks, clock, stop, opener)
+    """Run the daemon for the given time, with its store, its pictures and its page. Blocks."""
+    clock, stop = SystemClock(), threading.Event()
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="smartbin-bench-"))
+        config, origins = load_config_with_origins(None, _settings(options, Path(folder)))
+        setup = prepare(config, origins, bundle=read_bundle(options.bundle))
+        stack.callback(setup.classifier.close)
+        opener = CameraOpener(setup.source, config.source, setup.bundle.manifest.classes, clock, stop)
+        assert opener.drill is not None, "the source is a test camera"
+        drill, status = opener.drill, BinStatus(clock)
+        address = f"http://{config.page.host}:{config.page.port}/metrics"
+        witness = Witness(clock, lambda: daemon.capture_counts, lambda: drill.faults, address)
+        kept = open_store(config.store, config.samples, live=True)
+        sinks = SinkGroup([witness, *kept, status], reader_gone=stop.set)
+        daemon = assemble(config, setup.source, setup.bundle, setup.classifier, sinks, clock, stop, opener)
+        status.watch(
+            lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
+        )
+        reloader = stack.enter_context(Reloader(lambda: (config, origins)))
+        page = open_page(page_parts(setup, status, clock, daemon, reloader, keeps=True))
+        stack.callback(page.close)
         summary = daemon.run()
-    finally:
-        classifier.close()
-    assert opener.drill is not None, "the source is a test camera"
-    seen = look_back(opener.drill.faults, witness)
-    return _table(options, config.source.max_age_s, summary, witness, seen)
+        stored = sum(sink.writer.counts.written for sink in kept)
+    return _table(options, config.source.max_age_s, summary, witness, stored)
 
 
-def look_back(faults: Sequence[InjectedFault], witness: Witness) -> list[Seen]:
-    """What became of the faults that were over before the end, with a good frame after each."""
-    times = np.array(witness.good)
-    found = []
-    for fault, following in zip(faults, (*faults[1:], None), strict=True):
-        if fault.ended_s is None:
-            continue
-        place = int(np.searchsorted(times, fault.ended_s))
-        if place == len(times):
-            continue
-        since_s = fault.begun_s if fault.kind in _SINCE_BEGIN else fault.ended_s
-        until_s = fault.ended_s + _MARGIN_S if following is None else min(fault.ended_s + _MARGIN_S, following.begun_s)
-        noticed = _SIGNS[fault.kind](witness, fault.begun_s, max(until_s, times[place]))
-        found.append(Seen(fault, noticed, float(times[place]) - since_s))
-    return found
-
-
-def _pauses(witness: Witness, begun_s: float, until_s: float) -> bool:
-    inside = [begun_s, *_between(witness.frames, begun_s, until_s), until_s]
-    return bool(np.diff(inside).max() >= _GAP_S)
-
-
-def _too_old(witness: Witness, begun_s: float, until_s: float) -> bool:
-    return _rises(lambda counts: counts.too_old, witness, begun_s, until_s) or _pauses(witness, begun_s, until_s)
-
-
-def _repeats(witness: Witness, begun_s: float, until_s: float) -> bool:
-    return _rises(lambda counts: counts.repeated, witness, begun_s, until_s)
-
-
-def _is_dark(witness: Witness, begun_s: float, until_s: float) -> bool:
-    return len(_between(witness.dark, begun_s, until_s)) > 0
-
-
-def _between(moments: array[float], begun_s: float, until_s: float) -> array[float]:
-    return moments[bisect_left(moments, begun_s) : bisect_right(moments, until_s)]
-
-
-def _refuses(*reasons: str) -> Callable[[Witness, float, float], bool]:
-    def sign(witness: Witness, begun_s: float, until_s: float) -> bool:
-        def refused(counts: CaptureCounts) -> int:
-            return sum(count for reason, count in counts.refused if reason in reasons)
-
-        return _rises(refused, witness, begun_s, until_s)
-
-    return sign
-
-
-def _rises(count: Callable[[CaptureCounts], int], witness: Witness, begun_s: float, until_s: float) -> bool:
-    """Whether a count is higher after an interval than before it."""
-    moments = [sample.now_s for sample in witness.samples]
-    before, after = bisect_left(moments, begun_s) - 1, bisect_left(moments, until_s)
-    first = count(witness.samples[before].counts) if before >= 0 else 0
-    return count(witness.samples[min(after, len(moments) - 1)].counts) > first
-
-
-_SIGNS: Mapping[FaultKind, Callable[[Witness, float, float], bool]] = MappingProxyType(
-    {
-        "slow": _too_old,
-        "stall": _pauses,
-        "freeze": _repeats,
-        "black": _is_dark,
-        "corrupt": _refuses("empty", "torn"),
-        "unplug": _pauses,
-        "wrong_size": _refuses("size"),
-        "wrong_channels": _refuses("channels"),
+def _settings(options: SoakOptions, folder: Path) -> dict[str, object]:
+    uri = f"test://scene?fps=0&every_s={options.every_s:g}&hold_s={options.hold_s:g}&seed={options.seed}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+    return {
+        "source.uri": uri,
+        "source.reconnect.lost_after_s": 1.0,
+        "source.reconnect.frozen_after_s": 1.0,
+        "runtime.runtime": options.runtime,
+        "runtime.threads": options.threads,
+        "runtime.max_seconds": options.minutes * 60,
+        "sinks.terminal": "off",
+        "store.folder": str(folder / "store"),
+        "page.enabled": True,
+        "page.port": port,
     }
-)
-"""Of each kind, what the metrics show of it."""
 
 
 def growth_mb_an_hour(memory: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -228,17 +211,18 @@ def growth_mb_an_hour(memory: Sequence[tuple[float, float]]) -> tuple[float, flo
     return slope, error
 
 
-def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: Witness, seen: Sequence[Seen]) -> Table:
+def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: Witness, stored: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     measured = []
     for kind in (*FAULT_KINDS, "all"):
-        of_kind = [one for one in seen if kind in (one.fault.kind, "all")]
+        of_kind = [one for one in witness.seen if kind in (one.fault.kind, "all")]
         found = Measurement.of(kind, [one.recovery_s * 1000 for one in of_kind], 0)
         measured.append(found)
         _, _, *percentiles = found.cells
         noticed = sum(one.noticed for one in of_kind)
         rows.append((kind, len(of_kind), noticed, len(of_kind) - noticed, *percentiles))
     slope, error = growth_mb_an_hour(witness.memory)
+    resident = witness.memory[-1][1] if witness.memory else float("nan")
     counts, ages = summary.counts, witness.ages_s
     lost = sum(state == "CAMERA_LOST" for _, state in witness.states)
     oldest = f"{max(ages):.3f} s" if ages else "none"
@@ -251,7 +235,10 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
         f"{oldest}, limit {limit_s:g} s.",
         f"the camera was lost {lost} times and opened again {counts.reconnects} times; ended as "
         f"{witness.states[-2][1] if len(witness.states) > 1 else 'nothing'}.",
-        f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth, this record included.",
+        f"event store and page are on: {stored} events written; /metrics read {witness.scrapes} times, "
+        f"{witness.failed_scrapes} of them without an answer within {SCRAPE_S:g} s.",
+        f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth; "
+        f"{resident:.0f} MB at the end.",
     )
     return Table("soak", _COLUMNS, tuple(rows), notes, tuple(measured))
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.report import read_report
 from benchmarks.run import main
-from benchmarks.soak_scenario import Sample, Witness, growth_mb_an_hour, look_back
+from benchmarks.soak_record import Record, Sample, look_back
+from benchmarks.soak_scenario import Witness, growth_mb_an_hour
 from device.capture import CaptureCounts
 from device.clock import ManualClock
+from device.events import FrameView
 from device.fault_camera import InjectedFault
 from device.fault_plan import FAULT_KINDS, FaultKind
+from device.presence import PresenceReading
+from smartbin.brightness import Exposure
 from tests.tiny_bundle import write_tiny_bundle
 
 
@@ -33,9 +39,9 @@ def test_a_short_soak_notices_its_faults(tmp_path: Path, capsys: pytest.CaptureF
     assert noticed > 0
 
 
-def witness(frames: list[float], counts: list[tuple[float, CaptureCounts]], dark: tuple[float, ...] = ()) -> Witness:
+def record(frames: list[float], counts: list[tuple[float, CaptureCounts]], dark: tuple[float, ...] = ()) -> Record:
     """One that has seen good frames at these moments, and these counts."""
-    made = Witness(ManualClock(), CaptureCounts)
+    made = Record()
     made.frames.extend(sorted([*frames, *dark]))
     made.good.extend(frames)
     made.dark.extend(dark)
@@ -46,25 +52,27 @@ def witness(frames: list[float], counts: list[tuple[float, CaptureCounts]], dark
 STEADY = [step / 10 for step in range(200)]
 GAP = [moment for moment in STEADY if not 5.05 < moment < 6.95]
 NONE = CaptureCounts()
-SHOWS: dict[FaultKind, Witness] = {
-    "slow": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(too_old=3))]),
-    "stall": witness(GAP, [(4.9, NONE)]),
-    "unplug": witness(GAP, [(4.9, NONE)]),
-    "freeze": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(repeated=40))]),
-    "black": witness(GAP, [(4.9, NONE)], dark=(5.5, 6.0)),
-    "corrupt": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("torn", 2),)))]),
-    "wrong_size": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("size", 2),)))]),
-    "wrong_channels": witness(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("channels", 2),)))]),
+SHOWS: dict[FaultKind, Record] = {
+    "slow": record(STEADY, [(4.9, NONE), (8.0, CaptureCounts(too_old=3))]),
+    "stall": record(GAP, [(4.9, NONE)]),
+    "unplug": record(GAP, [(4.9, NONE)]),
+    "freeze": record(STEADY, [(4.9, NONE), (8.0, CaptureCounts(repeated=40))]),
+    "black": record(GAP, [(4.9, NONE)], dark=(5.5, 6.0)),
+    "corrupt": record(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("torn", 2),)))]),
+    "wrong_size": record(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("size", 2),)))]),
+    "wrong_channels": record(STEADY, [(4.9, NONE), (8.0, CaptureCounts(refused=(("channels", 2),)))]),
 }
 
 
 @pytest.mark.parametrize("kind", FAULT_KINDS)
 def test_each_kind_is_noticed_by_its_own_sign_alone(kind: FaultKind) -> None:
     fault = InjectedFault(1, kind, 5.0, 50, 2.0, 7.0)
-    (seen,) = look_back([fault], SHOWS[kind])
+    seen = look_back(fault, None, SHOWS[kind])
+    assert seen is not None
     assert seen.noticed
     assert seen.recovery_s == pytest.approx(2.0 if kind in ("freeze", "corrupt", "wrong_size", "wrong_channels") else 0)
-    (unseen,) = look_back([fault], witness(STEADY, [(4.9, NONE), (8.0, NONE)]))
+    unseen = look_back(fault, None, record(STEADY, [(4.9, NONE), (8.0, NONE)]))
+    assert unseen is not None
     assert not unseen.noticed
 
 
@@ -72,7 +80,49 @@ def test_a_fault_that_is_on_at_the_end_is_not_counted() -> None:
     on = InjectedFault(1, "black", 5.0, 50, 2.0, None)
     over = InjectedFault(1, "black", 5.0, 50, 2.0, 19.95)  # and no good frame after it
     for fault in (on, over):
-        assert look_back([fault], witness(STEADY, [(4.9, NONE)])) == []
+        assert look_back(fault, None, record(STEADY, [(4.9, NONE)])) is None
+
+
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+READING = PresenceReading(present=False, still=True)
+VIEW = FrameView(
+    PICTURE,
+    1,
+    "test",
+    "EMPTY",
+    0,
+    "ok",
+    Exposure(0.4, 0.0, 1.0),
+    PresenceReading(present=False, still=True),
+    None,
+    9.0,
+    (),
+)
+
+
+def test_the_witness_judges_while_it_runs_and_forgets_what_is_judged() -> None:
+    clock, faults = ManualClock(), list[InjectedFault]()
+    counts = CaptureCounts()
+    told = Witness(clock, lambda: counts, lambda: faults)
+    most = 0
+    for number in range(1, 201):
+        frozen = number % 2 == 0  # every other fault is noticed
+        for step in range(100):
+            if step == 40:
+                faults.append(InjectedFault(number, "freeze", clock.now_s(), 0, 1.0))
+            if step == 50:
+                faults[-1] = replace(faults[-1], ended_s=clock.now_s())
+                counts = replace(counts, repeated=counts.repeated + frozen)
+            told.frame(VIEW)
+            clock.advance(0.02)
+        told.sample()
+        told.catch_up()
+        most = max(most, told.held)
+    told.close()
+    assert [one.fault.number for one in told.seen] == list(range(1, 201))
+    assert [one.noticed for one in told.seen] == [number % 2 == 0 for number in range(1, 201)]
+    assert all(one.recovery_s == pytest.approx(0.2) for one in told.seen)
+    assert most < 1000  # moments: two faults' worth of frames, each in two lists, of 20,000
 
 
 @pytest.mark.parametrize("slope", [0.0, 12.0])
