@@ -20,7 +20,7 @@ from torch import nn
 from export.card import CardFacts, write_card
 from export.device_graph import Triple, add_bytes_input, add_probabilities
 from export.half_precision import to_half
-from export.parity import Answers, Precision, check_energy, check_outputs, check_parity, compare, reference_logits
+from export.parity import Answers, Precision, check_outputs, check_parity, compare, reference_logits
 from export.photo_batches import PhotoSet, open_class_folders, take_evenly
 from export.quantisation import (
     RANGE_METHODS,
@@ -190,9 +190,8 @@ class _Export:
             check_outputs(classifier, images)
             golden = _golden(classifier, images[: self.options.golden])
             measured = measure(classifier, self.validation, spec)
-            parity = compare(reference, measured.answers, temperature)
+            parity = compare(reference, measured.answers, temperature, (energies, measured.energies))
             check_parity(parity, reference, measured.answers, self.options.precision)
-            check_energy(energies, measured.energies, self.options.precision)
             others = tuple(self._measure_others(classifier, extra))
         finally:
             classifier.close()

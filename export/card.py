@@ -190,7 +190,8 @@ def _parity(facts: CardFacts) -> list[str]:
         "",
         f"On {parity.photos} validation photos it chooses the same class as torch float32 on "
         f"{parity.top1_agreement:.2%}; probabilities differ by {parity.mean_abs_probability_difference:.2g} on "
-        f"average and {parity.max_abs_probability_difference:.2g} at most.",
+        f"average and {parity.max_abs_probability_difference:.2g} at most, energies by "
+        f"{parity.energy_difference:.2g} of their spread (root mean square).",
     ]
     return lines + ([f"int8 calibration: {draft.calibration}."] if draft.calibration else [])
 

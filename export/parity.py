@@ -122,19 +122,32 @@ def check_outputs(classifier: Classifier, sample: NDArray[np.uint8]) -> None:
         _same(message, whole, joined, _BATCH_TOLERANCE)
 
 
-def compare(reference: Answers, exported: Answers, temperature: float) -> Parity:
-    """How far exported probabilities are from torch's logits at the same temperature, on the same photos."""
+def compare(
+    reference: Answers,
+    exported: Answers,
+    temperature: float,
+    energies: tuple[NDArray[np.floating], NDArray[np.floating]],
+) -> Parity:
+    """How far exported probabilities are from torch's logits at the same temperature, on the same photos.
+
+    `energies` [N]: those expected, and those of the exported file.
+    """
     difference = np.abs(softmax(reference.values, temperature) - exported.values)
     return Parity(
         photos=len(reference.labels),
         top1_agreement=float((reference.predicted == exported.predicted).mean()),
         max_abs_probability_difference=float(difference.max()),
         mean_abs_probability_difference=float(difference.mean()),
+        energy_difference=energy_difference(*energies),
     )
 
 
 def check_parity(parity: Parity, reference: Answers, exported: Answers, precision: Precision) -> None:
-    """`ExportError` naming the figure that is beyond the limit of this precision."""
+    """`ExportError` naming the figure that is beyond the limit of this precision.
+
+    Energies that are not torch's would hold back other photos, and with the probabilities they say that the logits are
+    the same: a probability tells nothing of a shift of all.
+    """
     limits = LIMITS[precision]
     drop = reference.accuracy - exported.accuracy
     fix = (
@@ -167,30 +180,20 @@ def check_parity(parity: Parity, reference: Answers, exported: Answers, precisio
             expected=f"at most {limits.accuracy_drop} less",
             fix=fix,
         )
+    if parity.energy_difference is None or not parity.energy_difference <= limits.energy_difference:
+        raise ExportError(
+            "the exported file's energies are not the checkpoint's",
+            where=where,
+            found=f"{parity.energy_difference or 0:.2g} of their spread apart",
+            expected=f"at most {limits.energy_difference:g}",
+            fix=fix,
+        )
 
 
 def energy_difference(expected: NDArray[np.floating], exported: NDArray[np.floating]) -> float:
     """Root mean square of what energies [N] are off, as a part of the spread of those that are expected."""
     off = np.asarray(exported, np.float64) - expected
     return float(np.sqrt((off**2).mean()) / max(float(np.std(expected)), _LEAST_SPREAD))
-
-
-def check_energy(expected: NDArray[np.floating], exported: NDArray[np.floating], precision: Precision) -> None:
-    """`ExportError` if energies [N] of the exported file are not torch's: thresholds would then hold back other photos.
-
-    With the probabilities they also say that the logits are the same: a probability tells nothing of a shift of all.
-    """
-    found, limit = energy_difference(expected, exported), LIMITS[precision].energy_difference
-    if not found <= limit:
-        raise ExportError(
-            "the exported file's energies are not the checkpoint's",
-            where=f"{precision}, {len(expected)} validation photos",
-            found=f"{found:.2g} of their spread apart",
-            expected=f"at most {limit:g}",
-            fix=_FIX
-            if precision == "fp32"
-            else f"export fp32, or train further: {precision} moves this network's logits",
-        )
 
 
 def _classify(classifier: Classifier, batch: NDArray[np.uint8]) -> ClassifierOutput:

@@ -61,6 +61,8 @@ class Parity(_Record):
     top1_agreement: float = Field(ge=0, le=1)
     max_abs_probability_difference: float = Field(ge=0)
     mean_abs_probability_difference: float = Field(ge=0)
+    energy_difference: float | None = Field(default=None, ge=0)
+    """Root mean square, as a part of the spread of torch's energies; None in bundles that are older than this entry."""
 
 
 class TrainingRecord(_Record):

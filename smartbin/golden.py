@@ -88,7 +88,8 @@ def self_test(bundle: Bundle, classifier: Classifier) -> SelfTest | None:
             where=f"{bundle.path} on {classifier.runtime}",
             found=f"a probability off by {off:.3f}",
             expected=f"at most {tolerance:g} for {bundle.manifest.precision}",
-            fix="try --runtime onnxruntime-cpu; if that agrees, the other runtime or its driver is at fault",
+            fix="try another runtime (SMARTBIN_RUNTIME__RUNTIME=onnxruntime-cpu); if that agrees, this one or its "
+            "driver is at fault",
         )
     same = int((probabilities.argmax(axis=1) == expected.argmax(axis=1)).sum())
     return SelfTest(len(expected), same, off, tolerance)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from export.build import ExportOptions, ExportSteps, export_bundle
 from export.device_graph import add_bytes_input, add_probabilities, check_graph
-from export.parity import LIMITS, Answers, Precision, check_energy, check_outputs, check_parity, compare
+from export.parity import LIMITS, Answers, Precision, check_outputs, check_parity, compare
 from export.torch_graph import export_network
 from smartbin.bundle import Parity
 from smartbin.classifier import ClassifierOutput, FunctionClassifier
@@ -124,6 +124,9 @@ def _answers(change: Callable[[np.ndarray], None]) -> tuple[Answers, Answers]:
     return reference, Answers(probabilities, labels)
 
 
+SAME = np.zeros(200), np.zeros(200)  # energies
+
+
 def _flip(count: int) -> Callable[[np.ndarray], None]:
     def change(probabilities: np.ndarray) -> None:
         probabilities[:count] = np.roll(probabilities[:count], 1, axis=1)
@@ -146,7 +149,7 @@ def _flip(count: int) -> Callable[[np.ndarray], None]:
 )
 def test_limits_by_precision(precision: str, flipped: int, message: str | None) -> None:
     reference, exported = _answers(_flip(flipped))
-    parity = compare(reference, exported, temperature=1.0)
+    parity = compare(reference, exported, 1.0, SAME)
     if message is None:
         check_parity(parity, reference, exported, precision)
         return
@@ -160,8 +163,11 @@ def test_limits_by_precision(precision: str, flipped: int, message: str | None) 
 )
 def test_energies_are_held_against_their_spread(precision: Precision, off: float, refused: bool) -> None:
     energies = np.asarray([-12.0, -8.0] * 20)  # their spread is 2
+    reference, exported = _answers(_flip(0))
+    parity = compare(reference, exported, 1.0, (energies, energies + off * 2))
+    assert parity.energy_difference == pytest.approx(off)
     with pytest.raises(ExportError, match="energies are not") if refused else contextlib.nullcontext():
-        check_energy(energies, energies + off * 2, precision)
+        check_parity(parity, reference, exported, precision)
 
 
 def test_energies_that_depend_on_the_batch_are_refused() -> None:
