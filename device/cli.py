@@ -76,6 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="one JSON object a check")
     doctor.add_argument("--engine", action="store_true", help="also build and try the TensorRT engine of the bundle")
     doctor.add_argument(
+        "--runtimes", action="store_true", help="also time the bundle in every runtime here, and say which is fastest"
+    )
+    doctor.add_argument(
         "--camera",
         nargs="?",
         const="",
@@ -86,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--bundle",
         type=Path,
         metavar="DIR",
-        help="bundle for --engine, exported for TensorRT (default: the installed one)",
+        help="bundle for --engine (exported for TensorRT) and --runtimes (default: the installed one)",
     )
     doctor.add_argument(
         "--config", type=Path, metavar="FILE", help="the daemon's TOML file: also look for what its sinks need"
@@ -116,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             as_json=options.json,
             config=config,
             engine=config if options.engine else None,
+            runtimes=config if options.runtimes else None,
             camera=config if options.camera is not None else None,
         )
 

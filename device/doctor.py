@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -22,6 +23,7 @@ from device.engine_check import try_engine
 from device.engine_command import BuildProgress
 from device.jetson import board_model, is_jetson, jetpack_version, l4t_release, power_mode
 from device.machine import Machine, ThisMachine
+from device.runtime_check import runtimes_here, try_runtimes
 from device.sink_check import look_at_sinks
 from smartbin.bundle import Bundle, builtin_bundle_path, read_bundle
 from smartbin.classifier import Classifier
@@ -30,6 +32,7 @@ from smartbin.prediction import predictions
 from smartbin.preprocess import stack_inputs, to_input
 from smartbin.runtime import open_classifier
 
+_WORTH_IT = 1.1  # times as fast as what runs: less is noise
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
 
@@ -49,12 +52,14 @@ def doctor(
     machine: Machine | None = None,
     config: DeviceConfig | None = None,
     engine: DeviceConfig | None = None,
+    runtimes: DeviceConfig | None = None,
     camera: DeviceConfig | None = None,
 ) -> int:
     """Print the report; 0 unless something that is needed is broken, then 1.
 
     `config`: also what it runs, and in which runtime, and what its sinks need. `engine`: also build and try the
-    TensorRT engine of its bundle. `camera`: also open and read this configuration's camera.
+    TensorRT engine of its bundle. `runtimes`: also time its bundle in every runtime here. `camera`: also open and read
+    this configuration's camera.
     """
     machine = machine if machine is not None else ThisMachine()
     checks = examine(machine)
@@ -64,6 +69,8 @@ def doctor(
             checks.append(Check(name, "ok" if well else "fail", found, fix))
     if engine is not None:
         checks.append(check_engine(engine))
+    if runtimes is not None:
+        checks.append(check_speed(runtimes))
     if camera is not None:
         checks.append(check_camera(camera))
     if as_json:
@@ -278,6 +285,29 @@ def check_engine(config: DeviceConfig) -> Check:
         f"{'built now' if trial.built else 'from the cache'}: {'; '.join(found)}",
         "" if trial.passed else 'until this is understood: runtime = "onnxruntime-cpu" in the configuration',
     )
+
+
+def check_speed(config: DeviceConfig) -> Check:
+    """The bundle in every runtime here; to look at where another one than that which runs is a tenth faster."""
+    wanted = config.runtime
+    try:
+        bundle = choose_bundle(wanted.bundle, config.bundles)
+        with closing(open_classifier(bundle, wanted.runtime, wanted.threads, config.engine)) as classifier:
+            used = classifier.runtime
+        trials, skipped = try_runtimes(bundle, runtimes_here(), wanted.threads, config.engine)
+    except SmartbinError as error:
+        return Check("runtimes", "fail", f"{error.what}: {error.found}", error.fix or "")
+    told = [
+        f"{trial.runtime} {trial.frame_ms:.2f} ms a frame{'' if trial.agrees else ', with other answers'}"
+        for trial in trials
+    ]
+    found = "; ".join([*told, *skipped])
+    fastest = next(trial for trial in trials if trial.agrees)
+    taken = next((trial for trial in trials if trial.runtime == used), fastest)
+    if taken.frame_ms > fastest.frame_ms * _WORTH_IT:
+        fix = f'{used} runs; runtime = "{fastest.runtime}" in [runtime] is faster here'
+        return Check("runtimes", "warn", found, fix)
+    return Check("runtimes", "ok", f"{found}; {used} runs")
 
 
 def check_camera(config: DeviceConfig) -> Check:

@@ -47,19 +47,19 @@ class EngineTrial:
 
 def try_engine(bundle: Bundle, settings: EngineSettings, progress: Progress) -> EngineTrial:
     """Run the scene's items through the engine and through ONNX Runtime. `InferenceError` if there can be no engine."""
-    inputs = _scene_inputs(bundle)
+    inputs = scene_inputs(bundle)
     _, built = build_here(bundle, settings, progress)
     started = time.perf_counter()
     engine = open_engine(bundle, settings)
     start_s = time.perf_counter() - started
     try:
-        ours, ours_ms = _answers(engine, inputs)
+        ours, ours_ms = answers_of(engine, inputs)
         batched = engine.classify(stack_inputs(inputs))
     finally:
         engine.close()
     reference = OrtClassifier.open(bundle, device="cpu")
     try:
-        theirs, theirs_ms = _answers(reference, inputs)
+        theirs, theirs_ms = answers_of(reference, inputs)
     finally:
         reference.close()
     expected = np.concatenate([item.probabilities for item in theirs])
@@ -70,13 +70,14 @@ def try_engine(bundle: Bundle, settings: EngineSettings, progress: Progress) -> 
     return EngineTrial(len(inputs), same, off, limit, ours_ms, theirs_ms, built, start_s)
 
 
-def _scene_inputs(bundle: Bundle) -> list[NetworkInput]:
+def scene_inputs(bundle: Bundle) -> list[NetworkInput]:
+    """The items of the built-in scene as a bundle wants them."""
     folder = builtin_scene_path()
     frames = [frame for frame in read_story(folder).frames if frame.phase == "staying"]
     return [to_input(read_image(folder / frame.file), bundle.manifest.preprocess) for frame in frames]
 
 
-def _answers(classifier: Classifier, inputs: Sequence[NetworkInput]) -> tuple[list[ClassifierOutput], float]:
+def answers_of(classifier: Classifier, inputs: Sequence[NetworkInput]) -> tuple[list[ClassifierOutput], float]:
     """One by one, as the daemon asks, and the median time of it in milliseconds; the first round warms up."""
     answers: list[ClassifierOutput] = []
     taken: list[float] = []
