@@ -38,7 +38,18 @@ from smartbin.runtime import RuntimeName
 
 _MEMORY_PHOTOS = 256
 _YARDSTICK_LAPS = 20
-SCENARIOS = ("preprocess", "classifier", "end_to_end", "soak", "compare", "folder", "training", "memory", "roofline")
+SCENARIOS = (
+    "preprocess",
+    "classifier",
+    "end_to_end",
+    "load",
+    "soak",
+    "compare",
+    "folder",
+    "training",
+    "memory",
+    "roofline",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--size", type=count, metavar="S", help="preprocess: side of the network input (default: the bundle's)")
     add("--limit", type=count, metavar="N", help="N photos at most; training: a class and part")
     add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
-    add = parser.add_argument_group("end_to_end").add_argument
+    add = parser.add_argument_group("end_to_end, load").add_argument
     add("--fps", type=above_zero, nargs="+", default=[15.0, 30.0, 60.0], metavar="F", help="camera (default: 15 30 60)")
     add("--seconds", type=above_zero, default=10.0, metavar="S", help="length of a row (default: 10)")
     add(
@@ -150,6 +161,8 @@ def _tables(scenario: str, options: argparse.Namespace, laps: Laps) -> Sequence[
         return [run_preprocess(_preprocess_options(options, bundles[0], laps))]
     if scenario == "end_to_end":
         return _end_to_end(options, bundles[0])
+    if scenario == "load":
+        return [_load(options, bundles[0])]
     if scenario == "roofline":
         from benchmarks.roofline_scenario import RooflineOptions, run_roofline
 
@@ -191,6 +204,14 @@ def _end_to_end(options: argparse.Namespace, bundle: Path) -> Sequence[Table]:
         minutes=options.minutes,
     )
     return [run_end_to_end(wanted), run_start_up(bundle, runtime, threads, starts=options.starts)]
+
+
+def _load(options: argparse.Namespace, bundle: Path) -> Table:
+    from benchmarks.load_scenario import LoadOptions, run_load
+
+    runtime, *_ = _smartbin_runtimes(options)
+    threads = options.threads[0]
+    return run_load(LoadOptions(bundle, runtime, threads, options.photos, options.names, options.seconds))
 
 
 def _soak(options: argparse.Namespace, bundle: Path) -> Table:

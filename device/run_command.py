@@ -32,7 +32,7 @@ from device.presence_sensor import make_presence
 from device.reload import LinkedStop, Reloader, Setup, prepare
 from device.service_notifier import ServiceNotifier
 from device.signals import reload_on_hangup
-from device.sinks import SinkGroup
+from device.sinks import Sink, SinkGroup
 from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
 from device.sources import PhotoSource, Source, shown
 from device.status import BinStatus, QueueCounts
@@ -113,8 +113,14 @@ def run_daemon(
     stop: threading.Event,
     reloader: Reloader,
     notifier: ServiceNotifier | None = None,
+    *,
+    opener: Callable[[], Camera] | None = None,
+    watching: Sequence[Sink] = (),
 ) -> Ended:
-    """One run of a setup, until it ends, fails, or another setup is due. Closes the setup's classifier."""
+    """One run of a setup, until it ends, fails, or another setup is due. Closes the setup's classifier.
+
+    `opener` opens another camera in the source's place and `watching` are told, too: what benchmarks and drills stage.
+    """
     config, source, bundle, classifier = setup.config, setup.source, setup.bundle, setup.classifier
     with ExitStack() as stack:
         stack.callback(classifier.close)
@@ -125,11 +131,11 @@ def run_daemon(
             told = [notifier] if notifier is not None else []
             status = BinStatus(clock)
             opened = open_sinks(config, Console(), clock)
-            sinks = SinkGroup([*opened, *kept, *told, status], reader_gone=stop.set)
+            sinks = SinkGroup([*opened, *kept, *told, status, *watching], reader_gone=stop.set)
             join_fleet(config, lambda: bundle, opened, lambda: queue_counts(kept, sinks), clock, reloader.request)
             on_progress = notifier.alive if notifier is not None else None
             daemon = assemble(
-                config, source, bundle, classifier, sinks, clock, stop,
+                config, source, bundle, classifier, sinks, clock, stop, opener,
                 on_progress=on_progress, timer=status.timer, reload_due=lambda: reloader.due,
             )  # fmt: skip
             status.watch(
