@@ -43,6 +43,7 @@ exit codes: 0 all photos were read   1 some could not be read (they are reported
 _EVENTS_EXAMPLES = """examples:
   smartbin events                                 the newest decisions
   smartbin events --since 2h --kind all           what happened in the last two hours (also 30m, 7d, 2026-05-01)
+  smartbin events --json --id 3f…                 one event, by its number or the id that a broker was told
   smartbin events --per-day --since 30d           how many a day and class
   smartbin events --json --limit 1000 > events.jsonl
 """
@@ -248,6 +249,7 @@ def _add_events(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_EVENTS_EXAMPLES,
     )
+    events.add_argument("--id", metavar="ID", help="one event: its number, or the id that a broker or server was told")
     events.add_argument("--since", metavar="WHEN", help="only later ones: 30m, 2h, 7d ago, or a date or time")
     events.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many (default 50)")
     events.add_argument("--before", type=count, metavar="ID", help="only ones before this number: the next page")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -16,9 +17,10 @@ from rich.table import Table
 from device.config import load_config
 from device.store.reader import MAX_PAGE, EventReader
 from device.store.records import StoredEvent
-from smartbin.errors import ConfigError
+from smartbin.errors import ConfigError, StoreError
 
 _AGO = re.compile(r"(\d+)\s*([smhdw])")
+_NUMBER_DIGITS = 18  # a longer one is an id, and no number of SQLite's
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -27,10 +29,13 @@ def events(options: argparse.Namespace) -> int:
     paths = load_config(options.config, {}).store.paths
     since_ms = parse_since(options.since) if options.since else None
     with EventReader(paths) as reader:
-        if options.per_day:
+        if options.id is not None:
+            found = [find_event(reader, options.id, paths.database)]
+        elif options.per_day:
             _print_days(reader, since_ms or 0, as_json=options.json)
             return 0
-        found = read_pages(reader, options.limit, options.before, options.kind, since_ms)
+        else:
+            found = read_pages(reader, options.limit, options.before, options.kind, since_ms)
     if options.json:
         for stored in found:
             print(event_line(stored))
@@ -53,6 +58,24 @@ def parse_since(text: str, now: datetime | None = None) -> int:
         raise ConfigError(
             "not a time", where="--since", found=repr(text), expected="30m, 2h, 7d, 2026-05-01 or 2026-05-01T12:30"
         ) from error
+
+
+def find_event(reader: EventReader, given: str, where: Path) -> StoredEvent:
+    """The event of a number in the store, or of the id that a broker or web server was told; `StoreError` if none."""
+    if given.isdecimal() and len(given) <= _NUMBER_DIGITS:
+        one = reader.event(int(given))
+        found = [] if one is None else [one]
+    else:
+        found = reader.latest(1, uid=given.lower())
+    if not found:
+        raise StoreError(
+            "there is no such event",
+            where=where,
+            found=repr(given),
+            expected="a number as smartbin events shows it, or the id of an event that was sent",
+            fix="it may be of another bin, or older than [store] keep_days",
+        )
+    return found[0]
 
 
 def read_pages(

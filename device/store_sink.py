@@ -148,6 +148,7 @@ def event_record(event: Event, seq: int) -> EventRecord:
             state=event.lifecycle,
             reason=event.reason,
             origin=event.origin,
+            uid=event.id,
         )
     return _decision_record(event, event.decision, seq)
 
@@ -177,6 +178,7 @@ def _decision_record(event: Event, decision: Decision, seq: int) -> EventRecord:
         stage_ms=tuple((name, round(value, 2)) for name, value in event.stage_ms),
         truth=decision.truth,
         origin=event.origin,
+        uid=event.id,
     )
 
 

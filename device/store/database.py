@@ -68,7 +68,7 @@ class EventStore:
     def event_id(self, run_uid: str, seq: int) -> int | None:
         """The number of an event of a run, None if it is not there."""
         row = self.connection.execute(
-            "SELECT events.id FROM events JOIN runs ON runs.id = run_id WHERE uid = ? AND seq = ?", (run_uid, seq)
+            "SELECT events.id FROM events JOIN runs ON runs.id = run_id WHERE runs.uid = ? AND seq = ?", (run_uid, seq)
         ).fetchone()
         return None if row is None else int(row[0])
 

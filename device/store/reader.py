@@ -48,16 +48,22 @@ class EventReader:
         self._connection.close()
 
     def latest(
-        self, limit: int = 50, *, before: int | None = None, kind: str | None = None, since_ms: int | None = None
+        self,
+        limit: int = 50,
+        *,
+        before: int | None = None,
+        kind: str | None = None,
+        since_ms: int | None = None,
+        uid: str | None = None,
     ) -> list[StoredEvent]:
         """The newest events, newest first, at most `limit` (1 to 1000) of them.
 
         The next page is `before` the number of the last one: numbers, unlike times, never go back. `kind` is decision
-        or lifecycle.
+        or lifecycle. `uid` is the id that brokers and web servers are told: one event has it, at most.
         """
         if not 1 <= limit <= MAX_PAGE:
             raise ValueError(f"limit must be 1 to {MAX_PAGE}, but got {limit}")
-        conditions = {"events.id < ?": before, "kind = ?": kind, "time_ms >= ?": since_ms}
+        conditions = {"events.id < ?": before, "kind = ?": kind, "time_ms >= ?": since_ms, "events.uid = ?": uid}
         return self._events(conditions, limit)
 
     def event(self, number: int) -> StoredEvent | None:

@@ -26,7 +26,7 @@ class EventRecord:
     `kind` is `decision` or `lifecycle`; a lifecycle change has `state` and perhaps `reason`, a decision the rest, where
     None stands for what was not known: no prediction, no live camera. `probabilities` are in the order of the run's
     classes. `bin` is the flap. `age_ms` is how old the frame was when the decision fell, `took_ms` how long the item
-    had been there.
+    had been there. `uid` is the id that brokers and web servers are told; None in rows older than it.
     """
 
     seq: int
@@ -52,6 +52,7 @@ class EventRecord:
     stage_ms: tuple[tuple[str, float], ...] = ()
     truth: str | None = None
     origin: str | None = None
+    uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,12 @@ CREATE VIEW current_labels AS
   WHERE id = (SELECT max(id) FROM labels WHERE sample_id = given.sample_id);
 """
 
-MIGRATIONS: tuple[str, ...] = (_EVENTS, _SAMPLES)
+_EVENT_UIDS = """
+ALTER TABLE events ADD COLUMN uid TEXT;
+CREATE INDEX events_by_uid ON events (uid) WHERE uid IS NOT NULL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_EVENTS, _SAMPLES, _EVENT_UIDS)
 """Entry n makes version n + 1 of version n."""
 SCHEMA_VERSION = len(MIGRATIONS)
 

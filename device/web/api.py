@@ -145,9 +145,10 @@ def _add_history(api: APIRouter, bin_: Bin) -> None:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         before: Before = None,
         kind: Literal["decision", "lifecycle"] | None = None,
+        uid: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$", description="the one that was sent with it")] = None,
     ) -> EventPage:
         """What happened, newest first."""
-        return event_page(bin_, limit, before, kind)
+        return event_page(bin_, limit, before, kind, uid)
 
     @api.get(
         "/events/{number}", tags=["history"], responses=_refusals(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND)
@@ -264,9 +265,9 @@ def look_at(bin_: Bin, region: object) -> str:
     )
 
 
-def event_page(bin_: Bin, limit: int, before: int | None, kind: str | None) -> EventPage:
+def event_page(bin_: Bin, limit: int, before: int | None, kind: str | None, uid: str | None = None) -> EventPage:
     """A page of events with their pictures."""
-    found = bin_.archive.events(limit + 1, before, kind)
+    found = bin_.archive.events(limit + 1, before, kind, uid)
     shown = found[:limit]
     pictures = bin_.archive.pictures_of(shown)
     return EventPage(

@@ -32,10 +32,10 @@ class Archive:
         """Whether events are kept at all."""
         return self._paths is not None
 
-    def events(self, limit: int, before: int | None, kind: str | None) -> list[StoredEvent]:
-        """The newest events, or those before a number."""
+    def events(self, limit: int, before: int | None, kind: str | None, uid: str | None = None) -> list[StoredEvent]:
+        """The newest events, or those before a number, or the one of an id."""
         with EventReader(self._there()) as reader:
-            return reader.latest(limit, before=before, kind=kind)
+            return reader.latest(limit, before=before, kind=kind, uid=uid)
 
     def event(self, number: int) -> StoredEvent:
         """One event; 404 if it is not there."""

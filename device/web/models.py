@@ -133,6 +133,7 @@ class EventAnswer(_Answer):
     """An event of the store."""
 
     id: int
+    uid: str | None = Field(description="the id that brokers and web servers are told")
     time_ms: int
     kind: str
     state: str | None

@@ -74,6 +74,7 @@ def test_a_decision_becomes_a_row():
         stage_ms=(("classify", 6.67),),
         truth="metal",
         origin="f",
+        uid=told.id,
     )
 
 
@@ -86,8 +87,9 @@ def test_no_guess_and_a_change_of_state_become_rows():
         None,
         (),
     )
-    lost = event_record(Event(NOW, "lifecycle", lifecycle="CAMERA_LOST", reason="unplugged"), 2)
-    assert lost == EventRecord(2, NOW_MS, "lifecycle", state="CAMERA_LOST", reason="unplugged")
+    told = Event(NOW, "lifecycle", lifecycle="CAMERA_LOST", reason="unplugged")
+    lost = event_record(told, 2)
+    assert lost == EventRecord(2, NOW_MS, "lifecycle", state="CAMERA_LOST", reason="unplugged", uid=told.id)
 
 
 def test_a_run_is_kept_and_shown(story, tiny_bundle, paths, monkeypatch, capsys):
@@ -128,6 +130,26 @@ def test_a_run_is_kept_and_shown(story, tiny_bundle, paths, monkeypatch, capsys)
     assert [json.loads(line)["count"] for line in capsys.readouterr().out.splitlines()] == [1, 1]
     assert main(["events", "--since", "2099-01-01"]) == 0
     assert "no events" in capsys.readouterr().out
+
+
+def test_an_event_that_was_sent_is_found_again_by_its_id(story, tiny_bundle, paths, monkeypatch, capsys):
+    monkeypatch.setenv("SMARTBIN_STORE__ENABLED", "on")
+    sent = paths.folder.parent / "sent.jsonl"
+    sent.parent.mkdir(parents=True)
+    assert play(story, tiny_bundle, "--json", str(sent)) == 0
+    records = [json.loads(line) for line in sent.read_text().splitlines()]
+    assert len({record["id"] for record in records}) == 5
+    capsys.readouterr()
+    for record in records:
+        assert main(["events", "--json", "--id", record["id"]]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["uid"] == record["id"]
+        assert (found.get("state"), found.get("label")) == (record.get("state"), record.get("label"))
+        assert main(["events", "--json", "--id", str(found["id"])]) == 0
+        assert json.loads(capsys.readouterr().out) == found
+    for unknown in ("99", "0" * 32, "nonsense"):
+        assert main(["events", "--id", unknown]) == 1
+        assert "no such event" in capsys.readouterr().err
 
 
 def test_a_recording_leaves_nothing_behind(story, tiny_bundle, home):

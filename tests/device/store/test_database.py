@@ -4,6 +4,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -82,7 +83,10 @@ def test_every_older_version_is_brought_forward(paths):
             assert pragma(store, "user_version") == SCHEMA_VERSION
             assert store.connection.execute("SELECT count(*) FROM events").fetchone() == (3,)
             assert store.connection.execute("SELECT count(*) FROM current_labels").fetchone() == (0,)
-            assert store.add(run(), [decision(1)]) == [4]
+            assert store.add(run(), [decision(1), replace(decision(2), uid="abc")]) == [4, 5]
+        with EventReader(paths) as reader:
+            assert [one.event.uid for one in reader.latest()] == ["abc", None, None, None, None]
+            assert [one.id for one in reader.latest(uid="abc")] == [5]
         shutil.rmtree(paths.folder)
 
 

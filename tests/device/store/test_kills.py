@@ -41,7 +41,8 @@ def check(paths: StorePaths, uid: str, acknowledged: list[int]) -> int:
     with closing(sqlite3.connect(f"file:{paths.database}?mode=ro", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         rows = connection.execute(
-            "SELECT events.id, seq FROM events JOIN runs ON runs.id = run_id WHERE uid = ? ORDER BY events.id", (uid,)
+            "SELECT events.id, seq FROM events JOIN runs ON runs.id = run_id WHERE runs.uid = ? ORDER BY events.id",
+            (uid,),
         ).fetchall()
     assert set(acknowledged) <= {number for number, _ in rows}, "an acknowledged event was lost"
     assert [seq for _, seq in rows] == list(range(1, len(rows) + 1)), "in order, none missing, none twice"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,15 @@ def test_filters(store, paths):
         assert reader.event(99) is None
         with pytest.raises(ValueError, match="1 to 1000"):
             reader.latest(0)
+
+
+def test_one_event_by_the_id_that_was_sent(store, paths):
+    store.add(run(), [decision(1), replace(decision(2), uid="aa"), replace(decision(3), uid="bb")])
+    with EventReader(paths) as reader:
+        assert [one.event.seq for one in reader.latest(uid="aa")] == [2]
+        assert reader.latest(uid="cc") == []
+    plan = store.connection.execute("EXPLAIN QUERY PLAN SELECT 1 FROM events WHERE events.uid = 'aa'").fetchall()
+    assert "events_by_uid" in str(plan), "not by looking at every event"
 
 
 def test_counts_a_day_and_class(store, paths):

@@ -47,6 +47,9 @@ def test_an_event_has_its_picture_and_its_probabilities(staged):
     client = staged.client()
     event = client.get("/api/events").json()["events"][0]
     assert client.get(f"/api/events/{event['id']}").json() == event
+    assert client.get(f"/api/events?uid={event['uid']}").json() == {"events": [event], "next": None}
+    assert client.get(f"/api/events?uid={'0' * 32}").json()["events"] == []
+    assert client.get("/api/events?uid=nonsense").status_code == 422
     assert event["probabilities"] == {"red": 0.4, "green": 0.5, "blue": 0.1}
     assert event["age_ms"] == 21.0
     image = client.get(f"/api/samples/{event['picture']}/image")
