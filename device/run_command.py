@@ -125,7 +125,7 @@ def run_daemon(
     with ExitStack() as stack:
         stack.callback(classifier.close)
         try:
-            kept = open_store(config.store, config.samples, live=source.live)
+            kept = open_store(config.store, config.samples, live=source.live, clock=clock)
             for sink in kept:
                 stack.callback(sink.close)
             told = [notifier] if notifier is not None else []

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import IO
 
+from device.clock import Clock, SystemClock
 from device.decision import Decision
 from device.events import Event, FrameView, Session
 from device.samples.picker import Picked, Picker
@@ -82,7 +83,9 @@ class StoreSink:
         self.writer.run_later(keep)
 
 
-def open_store(store: StoreSettings, samples: SampleSettings, *, live: bool) -> list[StoreSink]:
+def open_store(
+    store: StoreSettings, samples: SampleSettings, *, live: bool, clock: Clock | None = None
+) -> list[StoreSink]:
     """The sink of a configuration for a source that is `live` or not; none where nothing is to be kept.
 
     `ConfigError` if another daemon writes the folder, a newer smartbin has written it, it cannot be written though
@@ -106,10 +109,17 @@ def open_store(store: StoreSettings, samples: SampleSettings, *, live: bool) -> 
         if lock is not None:
             lock.close()
         raise
-    writer = StoreWriter(paths, Retention(store.limits), capacity=store.queue)
+    clock = clock if clock is not None else SystemClock()
+
+    def wall_ms() -> int:
+        return _milliseconds(clock.wall())
+
+    retention = Retention(store.limits, clock.now_s)
+    writer = StoreWriter(paths, retention, capacity=store.queue, wall_ms=wall_ms, now_s=clock.now_s)
     if samples.enabled == "off":
-        return [StoreSink(writer, lock=lock)]
-    return [StoreSink(writer, Picker(samples.accepted_share), SampleRing(paths.samples, samples), lock)]
+        return [StoreSink(writer, lock=lock, wall=clock.wall)]
+    ring = SampleRing(paths.samples, samples, now_s=clock.now_s, wall_ms=wall_ms)
+    return [StoreSink(writer, Picker(samples.accepted_share), ring, lock, clock.wall)]
 
 
 def _lock(store: StoreSettings) -> IO[str] | None:

@@ -15,7 +15,6 @@ _log = logging.getLogger(__name__)
 _CHUNK = 500  # events a transaction: the write-ahead log stays short
 _SHRINK_TO = 0.9  # of the size limit, so that not every sweep has something to do
 _PATIENCE_S = 24 * 3600.0
-_FEW = 100  # with fewer events nothing is suspicious
 _DAY_MS = 24 * 3600 * 1000
 _FREE = "NOT EXISTS (SELECT 1 FROM samples WHERE event_id = events.id AND removed_ms IS NULL)"
 
@@ -31,8 +30,8 @@ class RetentionLimits:
 class Retention:
     """Applies the limits, now and then. Remembers when it first found more than half of the store too old.
 
-    So many at once means that the bin was off for a year, or that its clock has jumped. They go when the clock has
-    said so for a day; a clock that is set right before costs nothing.
+    So many at once means that the bin was off for a year, or that its clock has jumped, of however few there are. They
+    go when the clock has said so for a day; a clock that is set right before costs nothing.
     """
 
     def __init__(self, limits: RetentionLimits, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +63,7 @@ class Retention:
         return gone
 
     def _must_wait(self, old: int, total: int) -> bool:
-        if total < _FEW or old <= total / 2:
+        if old <= total / 2:
             self._suspicious_since_s = None
             return False
         if self._suspicious_since_s is None:

@@ -57,10 +57,12 @@ class StoreWriter:
         on_commit: Callable[[Sequence[int]], None] | None = None,
         retry_s: tuple[float, float] = (1.0, 60.0),
         wall_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+        now_s: Callable[[], float] = time.monotonic,
         open_store: Callable[..., EventStore] = EventStore.open,
     ) -> None:
         self._paths, self._retention, self._capacity = paths, retention, capacity
-        self._on_commit, self._retry_s, self._wall_ms, self._open_store = on_commit, retry_s, wall_ms, open_store
+        self._on_commit, self._retry_s, self._open_store = on_commit, retry_s, open_store
+        self._wall_ms, self._now_s = wall_ms, now_s
         self._changed = threading.Condition()
         self._events: deque[EventRecord] = deque()
         self._tasks: deque[Task] = deque()
@@ -144,7 +146,7 @@ class StoreWriter:
                 self._changed.wait_for(lambda: self._closing, self._pause_s)
                 return True
             if self._store is not None:
-                due_s = max(0.0, self._sweep_due_s - time.monotonic())
+                due_s = max(0.0, self._sweep_due_s - self._now_s())
                 self._changed.wait_for(lambda: self._events or self._tasks or self._closing, due_s)
             return bool(self._events or self._tasks or not self._closing)
 
@@ -197,8 +199,8 @@ class StoreWriter:
             self._task_failed = True
 
     def _sweep_if_due(self, store: EventStore) -> None:
-        if time.monotonic() >= self._sweep_due_s:
-            self._sweep_due_s = time.monotonic() + _SWEEP_EVERY_S
+        if self._now_s() >= self._sweep_due_s:
+            self._sweep_due_s = self._now_s() + _SWEEP_EVERY_S
             self._retention.sweep(store.connection, self._wall_ms())
 
     def _failed(self, error: Exception) -> None:
@@ -216,13 +218,13 @@ class StoreWriter:
         self.trouble = str(error)
 
     def _put_aside(self, error: Exception) -> bool:
-        if time.monotonic() - self._put_aside_s < _DAMAGE_AGAIN_S:
+        if self._now_s() - self._put_aside_s < _DAMAGE_AGAIN_S:
             return False
         try:
             aside = self._paths.put_aside()
         except OSError:  # a disk that cannot be written to: said by the caller
             return False
-        self._put_aside_s = time.monotonic()
+        self._put_aside_s = self._now_s()
         with self._changed:
             self._damaged += 1
         _log.error("the event store was damaged (%s): it is now %s, and a new one is begun", error, aside)

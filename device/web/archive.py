@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from http import HTTPStatus
@@ -24,8 +23,8 @@ _DAY_MS = 86_400_000
 class Archive:
     """Events, pictures and labels of this bin. `paths` is None where nothing is kept: then all but `kept` refuses."""
 
-    def __init__(self, paths: StorePaths | None) -> None:
-        self._paths = paths
+    def __init__(self, paths: StorePaths | None, wall: Callable[[], datetime]) -> None:
+        self._paths, self._wall = paths, wall
 
     @property
     def kept(self) -> bool:
@@ -56,15 +55,14 @@ class Archive:
         return dict(rows)
 
     def days(self, number: int) -> tuple[list[DayCount], date]:
-        """Decisions a day, kind and class over the last days, and today's date."""
-        with EventReader(self._there()) as reader:
-            since_ms = int(time.time() * 1000) - number * _DAY_MS
-            return reader.day_counts(since_ms), datetime.now().astimezone().date()
+        """Decisions a day, kind and class over the last days and a little before them, and today's date."""
+        with EventReader(self._there()) as reader:  # a day more: the one on which clocks are set back has 25 hours
+            return reader.day_counts(self._days_ago_ms(number + 1)), self._wall().astimezone().date()
 
     def uncertain_share(self, days: int) -> float | None:
         """The uncertain part of the decisions of the last days."""
         with EventReader(self._there()) as reader:
-            return reader.uncertain_rate(int(time.time() * 1000) - days * _DAY_MS).share
+            return reader.uncertain_rate(self._days_ago_ms(days)).share
 
     def accuracy(self) -> LiveAccuracy:
         """How often the bin is right, from the labels."""
@@ -107,6 +105,9 @@ class Archive:
             known = ", ".join(sample.classes)
             raise Refusal(HTTPStatus.CONFLICT, f"no such class; this picture's model knows {known}")
         self._book().give(number, verdict, label)
+
+    def _days_ago_ms(self, days: int) -> int:
+        return round(self._wall().timestamp() * 1000) - days * _DAY_MS
 
     def _book(self) -> SampleBook:
         return SampleBook(self._there())

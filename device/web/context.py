@@ -76,7 +76,7 @@ def make_bin(parts: PageParts, token: str | None) -> Bin:
         config=config,
         origins=parts.origins,
         status=status,
-        archive=Archive(paths),
+        archive=Archive(paths, parts.clock.wall),
         shelf=shelf,
         feed=feed,
         registry=make_registry(parts.name, status, shelf, feed, folders),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -92,7 +93,7 @@ def stage_bin(
             **sections,
         }
     )
-    clock, looked_at = ManualClock(), []
+    clock, looked_at = ManualClock(time.time()), []
     status = BinStatus(clock)
     sinks = [status, *(open_store(settings.store, settings.samples, live=True) if keeps else [])]
     session = Session(
