@@ -283,7 +283,13 @@ def queue_counts(kept: Sequence[StoreSink], sinks: SinkGroup) -> list[QueueCount
     found = []
     for sink in kept:
         written = sink.writer.counts
-        found.append(QueueCounts("store", written.waiting, written.dropped, written.failures))
+        found.append(
+            QueueCounts("store", written.waiting, written.dropped, written.failures, sink.writer.trouble or "")
+        )
+        if sink.ring is not None:
+            no_room, failed = sink.ring.failures
+            dropped = written.tasks_dropped + no_room + failed
+            found.append(QueueCounts("pictures", 0, dropped, failed, sink.ring.trouble))
     for name, sent in sinks.counts():
         error = (sent.last_error or "no reason given") if sent.failing else ""
         found.append(QueueCounts(name, sent.waiting, sent.dropped, sent.failures, error))

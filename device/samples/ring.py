@@ -65,8 +65,19 @@ class SampleRing:
         self._store: EventStore | None = None
         self._hashes: dict[int, int] = {}
         self._quotas: dict[Reason, Quota] = {}
-        self._told: set[Outcome] = set()
+        self._told: dict[Outcome, str] = {}
         self.counts: Counter[Outcome] = Counter()
+
+    @property
+    def trouble(self) -> str:
+        """What keeps pictures from being kept, as of the last one; any thread may ask."""
+        return "; ".join(self._told.copy().values())
+
+    @property
+    def failures(self) -> tuple[int, int]:
+        """Pictures that were lost to a disk or a space that is full, and to an error; any thread may ask."""
+        counts = self.counts.copy()
+        return counts["disk_full"] + counts["ring_full"], counts["failed"]
 
     def keep(self, store: EventStore, picked: Picked, run_uid: str) -> Outcome:
         """Keep a picture, unless there is a reason not to; errors of the disk are counted and said once.
@@ -75,7 +86,7 @@ class SampleRing:
         """
         try:
             outcome = self._keep(store, picked, run_uid)
-            self._told.discard("failed")
+            self._told.pop("failed", None)
         except (OSError, sqlite3.OperationalError) as error:
             outcome = "failed"
             self._say_once(outcome, f"pictures cannot be kept in {self._folder}: {error}")
@@ -131,7 +142,7 @@ class SampleRing:
                 "disk_full", f"{free / 1e6:.0f} MB of disk are free: no pictures are kept until there is more"
             )
             return False
-        self._told.discard("disk_full")
+        self._told.pop("disk_full", None)
         return True
 
     def _make_room(self, store: EventStore, needed: int) -> bool:
@@ -151,7 +162,7 @@ class SampleRing:
                 return False
             self._forget(store, row[0])
             (self._folder / row[1]).unlink(missing_ok=True)
-        self._told.discard("ring_full")
+        self._told.pop("ring_full", None)
         return True
 
     def _forget(self, store: EventStore, number: int) -> None:
@@ -178,7 +189,7 @@ class SampleRing:
 
     def _say_once(self, outcome: Outcome, text: str) -> None:
         if outcome not in self._told:
-            self._told.add(outcome)
+            self._told[outcome] = text
             _log.error("%s", text)
 
 

@@ -130,7 +130,7 @@ def _run(
     finally:
         classifier.close()
     day.frames, day.lights, day.ended, day.state = camera.frames, camera.lights, clock.wall(), camera.state
-    day.left = sum(queue.waiting + queue.dropped for queue in queue_counts(kept, sinks))
+    day.left = sum(queue.waiting + queue.dropped for queue in queue_counts(kept, sinks) if queue.name != "pictures")
     parts = PageParts("hall", config, {}, status, bundle, lambda _: None, clock, lambda _: None, True, lambda: None)
     _read_kept(day, parts)
 

@@ -342,7 +342,7 @@ def test_the_daemon_takes_what_it_is_sent(mosquitto, foundry, first, web, fleet,
         wait_until(lambda: state()["counts"]["decisions"] >= 1, "a decision")
         told = state()
         assert (told["bundle"]["version"], told["next_bundle"], told["state"]) == ("1", None, "RUNNING")
-        assert set(told["health"]["queues"]) == {"store", "mqtt"}
+        assert set(told["health"]["queues"]) == {"store", "pictures", "mqtt"}
         assert told["health"]["ok"]
         code, (outcome,), said = fleet("install", *order(foundry, web, "20"), "kitchen")
         assert (code, outcome["detail"]) == (0, "installed and running")

@@ -63,8 +63,11 @@ def test_never_below_a_minimum_of_free_disk(tmp_path, caplog):
         assert [stage.offer() for _ in range(3)] == ["disk_full"] * 3
         assert stage.files() == []
         assert caplog.text.count("99 MB of disk are free") == 1
+        assert "99 MB of disk are free" in stage.ring.trouble
+        assert stage.ring.failures == (3, 0)
         stage.free = 101_000_000
         assert stage.offer() == "kept"
+        assert stage.ring.trouble == ""
 
 
 @pytest.fixture
@@ -175,6 +178,8 @@ class TestTrouble:
 
         assert [offer(seq) for seq in range(3)] == ["failed"] * 3
         assert caplog.text.count("pictures cannot be kept") == 1
+        assert "readonly" in stage.ring.trouble
+        assert stage.ring.failures == (0, 3)
         assert len(stage.files()) == 1, "no file is left without its row"
         stage.store.connection.execute("PRAGMA query_only = OFF")
         assert stage.offer() == "kept"

@@ -4,7 +4,21 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from device.capture import CaptureCounts
+from device.run_command import queue_counts
+from device.samples.picker import Picker
+from device.samples.ring import SampleRing
+from device.samples.settings import SampleSettings
+from device.sinks import SinkGroup
+from device.sinks.bin_state import BinReport, BinState
 from device.status import QueueCounts
+from device.store.paths import StorePaths
+from device.store.retention import Retention, RetentionLimits
+from device.store.writer import StoreWriter
+from device.store_sink import StoreSink
+from tests.device.broker import wait_until
+from tests.device.store.test_writer import Disk
+from tests.device.test_sinks import SESSION, happened
+from tests.device.web.stage import view
 
 
 def read(staged) -> dict[tuple[str, frozenset], float]:
@@ -85,3 +99,42 @@ def test_before_the_first_frame_there_is_something_to_read(tmp_path, tiny_bundle
     staged = stage_bin(tmp_path, tiny_bundle, keeps=False, items=())
     staged.status.close()
     assert value(read(staged), "smartbin_frames_processed_total") == 0
+
+
+def test_a_disk_that_takes_no_events_is_told_by_metrics_page_and_fleet(staged, tmp_path):
+    disk, paths = Disk("PRAGMA query_only = ON", "PRAGMA query_only = OFF"), StorePaths(tmp_path / "other")
+    writer = StoreWriter(paths, Retention(RetentionLimits()), retry_s=(0.005, 0.01), open_store=disk)
+    ring = SampleRing(paths.samples, SampleSettings(min_free_mb=1e9))
+    sink, state = StoreSink(writer, Picker(1.0), ring), BinState("kitchen", SESSION, "1")
+    staged.status.watch(CaptureCounts, lambda: 0.0, lambda: queue_counts([sink], SinkGroup([], lambda: None)))
+    client = staged.client()
+
+    def failing() -> set[str]:
+        found = read(staged)
+        return {name for name in ("store", "pictures") if value(found, "smartbin_queue_failing", queue=name)}
+
+    sink.start(SESSION)
+    try:
+        assert failing() == set()
+        sink.event(happened())
+        wait_until(lambda: failing() == {"store"}, "the trouble")
+        (told,) = client.get("/api/health").json()["trouble"]
+        assert "store is failing: attempt to write a readonly database" in told
+        assert told in client.get("/health").text
+        assert client.get("/readyz").status_code == 200, "it sorts all the same"
+        health = state.record(BinReport(staged.status.queues))["health"]
+        assert not health["ok"]
+        assert health["troubles"] == ["store: attempt to write a readonly database"]
+        disk.broken = False
+        wait_until(lambda: failing() == set(), "the end of it")
+        assert state.record(BinReport(staged.status.queues))["health"]["ok"]
+
+        sink.frame(view(1, 8, "JUDGING", "red"))
+        sink.event(happened())
+        sink.frame(view(2, 8, "DECIDED", "red"))
+        wait_until(lambda: failing() == {"pictures"}, "no picture")
+        (told,) = client.get("/api/health").json()["trouble"]
+        assert "no pictures are kept until there is more" in told
+        assert value(read(staged), "smartbin_queue_dropped_total", queue="pictures") == 2, "of both"
+    finally:
+        sink.close()
