@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from benchmarks.local_broker import free_port, local_broker, mosquitto
 from benchmarks.own_process import environment, resident_mb
@@ -40,19 +40,21 @@ from smartbin.errors import InferenceError
 from smartbin.runtime import RuntimeName, open_classifier
 
 FPS = 30.0
-SETTLE_S = 6.0
-"""Before anything of a row is counted: the page's libraries are loaded, the broker is connected to."""
-_ROUNDS = 2  # each row is run so often, in turn with the others: what else the machine does falls on all of them
 _PHOTOS = 24
 _END_S = 30.0
 
 Mode: TypeAlias = Literal["item", "every_frame"]
-_MODES: dict[Mode, str] = {"item": "items", "every_frame": "every frame"}
+ALL_MODES: tuple[Mode, ...] = get_args(Mode)
+_NAMES: dict[Mode, str] = {"item": "items", "every_frame": "every frame"}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """`seconds`: length of a row, without what goes before; `photos`: for every frame, None: the built-in scene."""
+    """`seconds`: length of a row, without what goes before; `photos`: for every frame, None: the built-in scene.
+
+    A row is run `rounds` times, in turn with the others, so that what else the machine does falls on all of them.
+    After `settle_s` the page's libraries are loaded and the broker is connected to: only then is anything counted.
+    """
 
     bundle: Path
     runtime: RuntimeName
@@ -60,6 +62,8 @@ class LoadOptions:
     photos: Path | None
     names: Path | None
     seconds: float
+    rounds: int = 2
+    settle_s: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class _Row:
 
     @property
     def name(self) -> str:
-        return f"{_MODES[self.mode]}: {self.served.name}"
+        return f"{_NAMES[self.mode]}: {self.served.name}"
 
 
 @dataclass(slots=True)
@@ -105,20 +109,20 @@ class _Turn:
     seen: Seen | None = None
 
 
-def run_load(options: LoadOptions) -> Table:
-    """Run every row in turn, twice. Blocks for minutes. Without a Mosquitto here the rows with MQTT are left out."""
+def run_load(options: LoadOptions, modes: Sequence[Mode] = ALL_MODES, all_served: Sequence[Served] = SERVED) -> Table:
+    """Run every row in turn. Blocks for minutes. Without a Mosquitto here the rows with MQTT are left out."""
     program = mosquitto()
-    rows = [_Row(mode, served) for mode in _MODES for served in SERVED if program is not None or not served.mqtt]
+    rows = [_Row(mode, served) for mode in modes for served in all_served if program is not None or not served.mqtt]
     turns: dict[_Row, list[_Turn]] = {row: [] for row in rows}
-    for _ in range(_ROUNDS):
+    for _ in range(options.rounds):
         for row in rows:
             turns[row].append(_run(row, options, program))
     measured = [Measurement.of(row.name, [age for turn in turns[row] for age in turn.ages_ms], 0) for row in rows]
     cells = [_cells(row, found, turns[row]) for row, found in zip(rows, measured, strict=True)]
     notes = (
-        f"{FPS:g} frames a second of 1280 × 720, {options.threads} threads; every row in turn, {_ROUNDS} times "
-        f"{options.seconds / _ROUNDS:g} s after {SETTLE_S:g} s that do not count, in a process of its own. Events are "
-        "kept in every row.",
+        f"{FPS:g} frames a second of 1280 × 720, {options.threads} threads; every row in turn, {options.rounds} times "
+        f"{options.seconds / options.rounds:g} s after {options.settle_s:g} s that do not count, in a process of its "
+        "own. Events are kept in every row.",
         "times: age of the frame when the decision on it falls, from the moment at which the camera took it.",
         "CPU: share of one core of the daemon's process, page and sinks included; the staged camera hands out pictures "
         "that lie in memory, and each is looked at as a live camera's are. memory: resident, without what making those "
@@ -136,7 +140,7 @@ def _cells(row: _Row, found: Measurement, turns: list[_Turn]) -> tuple[Cell, ...
     seconds, looks = sum(turn.seconds for turn in turns), [turn.seen for turn in turns if turn.seen is not None]
     pictures = sum(seen.pictures for seen in looks) / sum(seen.seconds for seen in looks) if looks else None
     return (
-        _MODES[row.mode], row.served.name, *found.cells, sum(turn.frames for turn in turns),
+        _NAMES[row.mode], row.served.name, *found.cells, sum(turn.frames for turn in turns),
         sum(turn.dropped for turn in turns), 100 * sum(turn.cpu_s for turn in turns) / seconds if seconds else None,
         max(turn.memory_mb for turn in turns), pictures,
         sum(turn.unsent for turn in turns) if row.served.mqtt else None,
@@ -151,13 +155,13 @@ def _run(row: _Row, options: LoadOptions, program: str | None) -> _Turn:
         if row.served.mqtt:
             assert program is not None, "rows with MQTT are left out without a broker"
             port = stack.enter_context(local_broker(program, folder))
-        overrides = _overrides(row, folder, options.seconds / _ROUNDS, port)
+        overrides = _overrides(row, folder, options.settle_s + options.seconds / options.rounds, port)
         bin_ = stack.enter_context(SideProcess(partial(StagedBin.open, options, row.mode)))
         bin_.wait_until_started()
         if not row.served.viewed:
-            return bin_.ask(StagedBin.run, overrides)
+            return bin_.ask(StagedBin.run, overrides, options.settle_s)
         seen = stack.enter_context(_viewer(f"http://127.0.0.1:{overrides['page.port']}"))
-        turn = bin_.ask(StagedBin.run, overrides)
+        turn = bin_.ask(StagedBin.run, overrides, options.settle_s)
         turn.seen = seen()
         return turn
 
@@ -192,7 +196,7 @@ def _overrides(row: _Row, folder: Path, seconds: float, broker_port: int | None)
         "sinks.mqtt.buffer_file": str(folder / "mqtt.db"),
         "page.enabled": row.served.page,
         "page.port": free_port() if row.served.page else None,
-        "runtime.max_seconds": SETTLE_S + seconds,
+        "runtime.max_seconds": seconds,
     }
 
 
@@ -213,7 +217,7 @@ class StagedBin:
         given = options.photos if mode == "every_frame" else None
         return cls(bundle, classifier, photos_below(given, _PHOTOS, options.names) if given is not None else ())
 
-    def run(self, overrides: dict[str, object]) -> _Turn:
+    def run(self, overrides: dict[str, object], settle_s: float) -> _Turn:
         """One run, until its time is up. Raises what ended it before."""
         config = load_config(None, overrides)
         clock, stop, cameras = SystemClock(), threading.Event(), list[PacedCamera]()
@@ -222,7 +226,7 @@ class StagedBin:
             cameras.append(PacedCamera(self._recording, FPS, clock, stop))
             return WatchedCamera(cameras[-1], WatchLimits(frozen_after_s=0.0))
 
-        watch = _Watch(lambda: sum(camera.lost for camera in cameras))
+        watch = _Watch(settle_s, lambda: sum(camera.lost for camera in cameras))
         setup = Setup(config, {}, DeviceSource("paced camera"), self._bundle, self._classifier)
         with Reloader(lambda: (config, {})) as reloader:
             ended = run_daemon(setup, clock, stop, reloader, opener=opener, watching=[watch])
@@ -237,14 +241,14 @@ class StagedBin:
 class _Watch:
     """A sink: what becomes of the frames once the bin has settled. Numbers of frames that are left out were dropped."""
 
-    def __init__(self, lost: Callable[[], int]) -> None:
-        self._lost, self._settled_s = lost, float("inf")
+    def __init__(self, settle_s: float, lost: Callable[[], int]) -> None:
+        self._settle_s, self._lost, self._settled_s = settle_s, lost, float("inf")
         self._began: tuple[float, float, int, int] | None = None
         self.turn = _Turn()
 
     def start(self, session: Session) -> None:
         """The main loop begins."""
-        self._settled_s = time.monotonic() + SETTLE_S
+        self._settled_s = time.monotonic() + self._settle_s
 
     def event(self, event: Event) -> None:
         """Note how old the frame of a decision was."""

@@ -244,8 +244,8 @@ def main() -> None:
         "not_at_the_broker": None if heard is None else len(set(told) - set(heard)),
         "in_order_at_the_broker": heard == told,
         "pictures": len(day.pictures),
-        "objects": day.objects,
-        "resident_mb": [round(value, 1) for value in day.resident_mb],
+        "objects": [day.objects[0], day.objects[-1]],
+        "resident_mb": [round(day.resident_mb[0], 1), round(day.resident_mb[-1], 1)],
     }
     print(json.dumps(outcome, indent=1))
 
