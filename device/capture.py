@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from device.backoff import Backoff
 from device.camera import Camera
 from device.clock import Clock
 from device.frame import BadFrameError, BadFrameReason, Frame
@@ -180,7 +181,8 @@ class Capture:
         They start over once a camera has lasted, for longer than the last pause or than what makes a camera lost: one
         that fails at once again is no success.
         """
-        pause_s = self._reconnect.first_s
+        settings = self._reconnect
+        backoff = Backoff(settings.first_s, settings.cap_s, settings.jitter, self._chance)
         while not self._stop.is_set():
             opened_s, before = self._clock.now_s(), self._captured
             try:
@@ -189,12 +191,11 @@ class Capture:
                 if not self._live or self._captured == 0:
                     raise
                 self.trouble = error
-            lasting_s = min(pause_s, self._reconnect.lost_after_s)
+            lasting_s = min(backoff.longest_s, settings.lost_after_s)
             if self._captured > before and self._clock.now_s() - opened_s > lasting_s:
-                pause_s = self._reconnect.first_s
-            if self._clock.wait(self._stop, pause_s * (1 - self._reconnect.jitter * self._chance())):
+                backoff.reset()
+            if self._clock.wait(self._stop, backoff.next_s()):
                 return None
-            pause_s = min(2 * pause_s, self._reconnect.cap_s)
             self._reconnects += 1
         return None
 

@@ -6,7 +6,7 @@ import threading
 import time
 from types import TracebackType
 
-from device.sinks.backoff import Backoff
+from device.backoff import Backoff
 from device.sinks.mqtt_connection import Broker, Incoming, Listening, MqttConnection
 from smartbin.errors import FleetError
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device.backoff import Backoff
 from device.clock import Clock
 from device.events import Session
-from device.sinks.backoff import Backoff
 from device.sinks.bin_state import BinReport, BinState
 from device.sinks.health import SinkCounts
 from device.sinks.home_assistant import discovery_record, discovery_topic

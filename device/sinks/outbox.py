@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+from device.damaged_database import put_aside
 
 _log = logging.getLogger(__name__)
 _SCHEMA = "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY, payload BLOB NOT NULL)"
@@ -101,12 +102,9 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         trouble: object = error
     except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-        _log.error("%s is damaged (%s): moved to %s, begun anew", path, error, aside.name)
         try:
-            path.rename(aside)
-            for rest in ("-wal", "-shm"):
-                path.with_name(path.name + rest).unlink(missing_ok=True)
+            aside = put_aside(path)
+            _log.error("%s is damaged (%s): moved to %s, begun anew", path, error, aside.name)
             return _connect(str(path))
         except (OSError, sqlite3.Error) as second:
             trouble = second

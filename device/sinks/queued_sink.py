@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from device.backoff import Backoff
 from device.clock import Clock
 from device.events import Event, Session
-from device.sinks.backoff import Backoff
 from device.sinks.event_queue import Queued
 from device.sinks.thread_sink import ThreadSink
 

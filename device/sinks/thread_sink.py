@@ -6,9 +6,9 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 
+from device.backoff import Backoff
 from device.clock import Clock
 from device.events import Event, FrameView, Session
-from device.sinks.backoff import Backoff
 from device.sinks.event_queue import EventQueue
 from device.sinks.health import Health, SinkCounts
 

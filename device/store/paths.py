@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+from device.damaged_database import put_aside
 from smartbin.errors import ConfigError
-
-_KEEP_DAMAGED = 2  # a dying disk must not fill itself with copies
 
 
 def default_folder() -> Path:
@@ -61,27 +59,5 @@ class StorePaths:
         return file
 
     def put_aside(self, now: datetime | None = None) -> Path:
-        """Rename the store and its pictures out of the way; returns the new name of the SQLite file.
-
-        The write-ahead log goes with it under the matching name: whoever wants to rescue something needs both.
-        """
-        moment = (now if now is not None else datetime.now(timezone.utc)).strftime("%Y%m%dT%H%M%S%f")
-        damaged = self.folder / f"events.damaged-{moment}.sqlite"
-        log = self.database.with_name(self.database.name + "-wal")
-        if log.exists():  # first: a log that is left behind would be played into the store that comes next
-            log.rename(damaged.with_name(damaged.name + "-wal"))
-        if self.database.exists():
-            self.database.rename(damaged)
-        self.database.with_name(self.database.name + "-shm").unlink(missing_ok=True)
-        if self.samples.exists():
-            self.samples.rename(self.folder / f"samples.damaged-{moment}")
-        self._forget_old()
-        return damaged
-
-    def _forget_old(self) -> None:
-        for pattern in ("events.damaged-*.sqlite", "events.damaged-*.sqlite-wal", "samples.damaged-*"):
-            for old in sorted(self.folder.glob(pattern))[:-_KEEP_DAMAGED]:
-                if old.is_dir():
-                    shutil.rmtree(old, ignore_errors=True)
-                else:
-                    old.unlink(missing_ok=True)
+        """Rename the store and its pictures out of the way; returns the new name of the SQLite file."""
+        return put_aside(self.database, self.samples, now)

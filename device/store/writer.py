@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from device.backoff import Backoff
 from device.store.database import EventStore, is_damage
 from device.store.paths import StorePaths
 from device.store.records import EventRecord, RunRecord
@@ -61,7 +62,8 @@ class StoreWriter:
         open_store: Callable[..., EventStore] = EventStore.open,
     ) -> None:
         self._paths, self._retention, self._capacity = paths, retention, capacity
-        self._on_commit, self._retry_s, self._open_store = on_commit, retry_s, open_store
+        self._on_commit, self._open_store = on_commit, open_store
+        self._backoff = Backoff(*retry_s, jitter=0.0)  # nobody else waits for this disk
         self._wall_ms, self._now_s = wall_ms, now_s
         self._changed = threading.Condition()
         self._events: deque[EventRecord] = deque()
@@ -210,8 +212,7 @@ class StoreWriter:
             self._failures += 1
         if is_damage(error) and self._put_aside(error):
             return
-        first_s, cap_s = self._retry_s
-        self._pause_s = min(2 * self._pause_s, cap_s) if self.trouble is not None else first_s
+        self._pause_s = self._backoff.next_s()
         if self.trouble is None:
             told = error.what if isinstance(error, SmartbinError) else str(error)
             _log.error("events cannot be written to %s, the bin goes on without: %s", self._paths.database, told)
@@ -233,7 +234,8 @@ class StoreWriter:
     def _recovered(self) -> None:
         if self.trouble is None:
             return
-        self.trouble, self._pause_s = None, 0.0
+        self.trouble = None
+        self._backoff.reset()
         _log.warning("events are written again; %d were dropped so far", self.counts.dropped)
 
     def _close_store(self) -> None:

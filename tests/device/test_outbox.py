@@ -73,11 +73,14 @@ def test_a_damaged_file_is_moved_aside(tmp_path, caplog, damage):
     else:
         content[4096 + 8 : 8192] = os.urandom(4096 - 8)
     path.write_bytes(content)
+    (tmp_path / "box.damaged-19990101T000000000000.db").write_text("the oldest")
+    (tmp_path / "box.damaged-20010101T000000000000.db").write_text("an older one")
     second = Outbox(path, 100)
     fill(second, 1)
     assert payloads(second) == [b"1"]
     second.close()
-    (aside,) = tmp_path.glob("box.db.damaged-*")
+    older, aside = sorted(tmp_path.glob("box.damaged-*.db"))
+    assert older.read_text() == "an older one", "the two newest are kept"
     assert aside.read_bytes() == content
     assert "is damaged" in caplog.text
 

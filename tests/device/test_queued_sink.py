@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
+from device.backoff import Backoff
 from device.clock import ManualClock, SystemClock
 from device.events import Event
 from device.sinks import SinkGroup
-from device.sinks.backoff import Backoff
 from device.sinks.event_queue import EventQueue
 from device.sinks.queued_sink import DeliveryRefusedError, QueuedSink, QueueRules, RetryLaterError
 from tests.device.broker import wait_until
@@ -212,7 +212,7 @@ def test_the_group_counts_and_ends_all_side_by_side(sinks):
 
 
 def test_backoff_grows_to_its_cap_with_jitter():
-    backoff = Backoff(1.0, 8.0, random.Random(1))
+    backoff = Backoff(1.0, 8.0, chance=random.Random(1).random)
     pauses = [backoff.next_s() for _ in range(2000)]
     for pause, whole in zip(pauses, (1.0, 2.0, 4.0, 8.0, 8.0), strict=False):
         assert whole / 2 <= pause <= whole
