@@ -73,15 +73,16 @@ class Served:
     name: str
     mqtt: bool = False
     page: bool = False
-    viewed: bool = False
+    viewers: int = 0
 
 
 SERVED = (
     Served("nothing more"),
     Served("MQTT", mqtt=True),
     Served("page, closed", page=True),
-    Served("page, open", page=True, viewed=True),
-    Served("page, open, and MQTT", mqtt=True, page=True, viewed=True),
+    Served("page, open", page=True, viewers=1),
+    Served("page, open four times", page=True, viewers=4),
+    Served("page, open, and MQTT", mqtt=True, page=True, viewers=1),
 )
 
 
@@ -106,7 +107,7 @@ class _Turn:
     dropped: int = 0
     memory_mb: float = 0.0
     unsent: int = 0
-    seen: Seen | None = None
+    seen: list[Seen] = field(default_factory=list)
 
 
 def run_load(options: LoadOptions, modes: Sequence[Mode] = ALL_MODES, all_served: Sequence[Served] = SERVED) -> Table:
@@ -127,7 +128,8 @@ def run_load(options: LoadOptions, modes: Sequence[Mode] = ALL_MODES, all_served
         "CPU: share of one core of the daemon's process, page and sinks included; the staged camera hands out pictures "
         "that lie in memory, and each is looked at as a live camera's are. memory: resident, without what making those "
         "pictures took.",
-        "page, open: one viewer takes the live picture and the stream of states, as the page does in a browser.",
+        "page, open: a viewer takes the live picture and the stream of states, as the page does in a browser; "
+        "pictures/s: how many one viewer gets.",
         *(() if program is not None else ("no rows with MQTT: mosquitto is not installed.",)),
     )
     return Table("load", _COLUMNS, tuple(cells), notes, tuple(measured))
@@ -137,7 +139,7 @@ _COLUMNS = ("row", "beside", *LATENCY_COLUMNS, "frames", "dropped", "CPU %", "me
 
 
 def _cells(row: _Row, found: Measurement, turns: list[_Turn]) -> tuple[Cell, ...]:
-    seconds, looks = sum(turn.seconds for turn in turns), [turn.seen for turn in turns if turn.seen is not None]
+    seconds, looks = sum(turn.seconds for turn in turns), [seen for turn in turns for seen in turn.seen]
     pictures = sum(seen.pictures for seen in looks) / sum(seen.seconds for seen in looks) if looks else None
     return (
         _NAMES[row.mode], row.served.name, *found.cells, sum(turn.frames for turn in turns),
@@ -158,11 +160,10 @@ def _run(row: _Row, options: LoadOptions, program: str | None) -> _Turn:
         overrides = _overrides(row, folder, options.settle_s + options.seconds / options.rounds, port)
         bin_ = stack.enter_context(SideProcess(partial(StagedBin.open, options, row.mode)))
         bin_.wait_until_started()
-        if not row.served.viewed:
-            return bin_.ask(StagedBin.run, overrides, options.settle_s)
-        seen = stack.enter_context(_viewer(f"http://127.0.0.1:{overrides['page.port']}"))
+        address = f"http://127.0.0.1:{overrides['page.port']}"
+        viewers = [stack.enter_context(_viewer(address)) for _ in range(row.served.viewers)]
         turn = bin_.ask(StagedBin.run, overrides, options.settle_s)
-        turn.seen = seen()
+        turn.seen = [seen() for seen in viewers]
         return turn
 
 
