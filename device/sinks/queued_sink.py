@@ -9,8 +9,7 @@ from typing import Protocol
 from device.backoff import Backoff
 from device.clock import Clock
 from device.events import Event, Session
-from device.sinks.event_queue import Queued
-from device.sinks.thread_sink import ThreadSink
+from device.sinks.thread_sink import Queued, ThreadSink
 
 
 class DeliveryRefusedError(Exception):
@@ -86,7 +85,7 @@ class QueuedSink(ThreadSink):
             while not self._is_over():
                 resting = self._clock.now_s() < self._not_before_s
                 if wait_s is None or wait_s > 0:
-                    self._queue.wait(self._until_flushed(wait_s), for_events=not resting)
+                    self._queue.wait(self._until_flushed(wait_s), for_items=not resting)
                     if self._is_over():
                         break
                 wait_s = self._round()

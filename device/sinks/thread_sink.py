@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from device.backoff import Backoff
+from device.bounded_queue import BoundedQueue
 from device.clock import Clock
 from device.events import Event, FrameView, Session
-from device.sinks.event_queue import EventQueue
 from device.sinks.health import Health, SinkCounts
 
 _log = logging.getLogger(__name__)
 _AGAIN_FIRST_S, _AGAIN_CAP_S = 1.0, 60.0  # pauses before a thread that has failed begins anew
 _LET_GO_S = 1.0  # beside the time to flush and the call in progress
+
+
+class Queued(NamedTuple):
+    """An event and when it was put into the queue, monotonic seconds."""
+
+    event: Event
+    put_s: float
 
 
 class ThreadSink(ABC):
@@ -24,7 +32,7 @@ class ThreadSink(ABC):
         self.name = name
         self._clock, self._flush_s = clock, flush_s
         self._join_s = flush_s + block_s + _LET_GO_S
-        self._queue, self._health = EventQueue(queue_limit), Health(name)
+        self._queue, self._health = BoundedQueue[Queued](queue_limit), Health(name)
         self._stopping = threading.Event()
         self._flush_until_s = float("inf")
         self._session: Session | None = None
@@ -44,7 +52,7 @@ class ThreadSink(ABC):
     def event(self, event: Event) -> None:
         """Queue an event; never waits."""
         if self._wants(event):
-            self._queue.put(event, self._clock.now_s())
+            self._queue.put(Queued(event, self._clock.now_s()))
 
     def frame(self, view: FrameView) -> None:  # noqa: B027 - every one of these sinks does nothing here
         """Frames are not sent."""

@@ -10,13 +10,13 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from device.backoff import Backoff
+from device.bounded_queue import BoundedQueue
 from device.store.database import EventStore, is_damage
 from device.store.paths import StorePaths
 from device.store.records import EventRecord, RunRecord
@@ -61,15 +61,14 @@ class StoreWriter:
         now_s: Callable[[], float] = time.monotonic,
         open_store: Callable[..., EventStore] = EventStore.open,
     ) -> None:
-        self._paths, self._retention, self._capacity = paths, retention, capacity
+        self._paths, self._retention = paths, retention
         self._on_commit, self._open_store = on_commit, open_store
         self._backoff = Backoff(*retry_s, jitter=0.0)  # nobody else waits for this disk
         self._wall_ms, self._now_s = wall_ms, now_s
-        self._changed = threading.Condition()
-        self._events: deque[EventRecord] = deque()
-        self._tasks: deque[Task] = deque()
-        self._closing = False
-        self._written = self._dropped = self._failures = self._damaged = self._tasks_dropped = 0
+        self._events = BoundedQueue[EventRecord](capacity)
+        self._tasks: list[Task] = []
+        self._tasks_lock, self._closing = threading.Lock(), threading.Event()
+        self._written = self._failures = self._damaged = self._tasks_dropped = 0
         self._run: RunRecord | None = None
         self._store: EventStore | None = None
         self._checked = False
@@ -88,39 +87,33 @@ class StoreWriter:
 
     def put(self, event: EventRecord) -> None:
         """Hand an event over. Never waits; where no more fit the oldest one waiting is dropped and counted."""
-        with self._changed:
-            if len(self._events) >= self._capacity:
-                self._events.popleft()
-                self._dropped += 1
-            self._events.append(event)
-            self._changed.notify_all()
+        self._events.put(event)
 
     def run_later(self, task: Task) -> bool:
         """Have `task` called in the thread once all events so far are committed. Never waits; False: too many wait.
 
         What it raises is logged and counted like a failure to write; it is not tried again.
         """
-        with self._changed:
+        with self._tasks_lock:
             if len(self._tasks) >= _TASKS or self.trouble is not None:
                 self._tasks_dropped += 1
                 return False
             self._tasks.append(task)
-            self._changed.notify_all()
-            return True
+        self._events.wake()
+        return True
 
     @property
     def counts(self) -> WriterCounts:
         """What became of everything so far."""
-        with self._changed:
-            return WriterCounts(
-                self._written, self._dropped, len(self._events), self._failures, self._damaged, self._tasks_dropped
-            )
+        events = self._events
+        return WriterCounts(
+            self._written, events.overflowed, len(events), self._failures, self._damaged, self._tasks_dropped
+        )
 
     def close(self, timeout_s: float = 5.0) -> bool:
         """Write what waits and stop; False if that could not be done in time. May be called twice."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self._closing.set()
+        self._events.wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         lost = self.counts.waiting
@@ -141,16 +134,14 @@ class StoreWriter:
 
     def _wait(self) -> bool:
         """Until there is something to do; False when it is over: closing, and nothing left that can be written."""
-        with self._changed:
-            if self.trouble is not None:
-                if self._closing:
-                    return False  # tried since it was asked to close, or just now
-                self._changed.wait_for(lambda: self._closing, self._pause_s)
-                return True
-            if self._store is not None:
-                due_s = max(0.0, self._sweep_due_s - self._now_s())
-                self._changed.wait_for(lambda: self._events or self._tasks or self._closing, due_s)
-            return bool(self._events or self._tasks or not self._closing)
+        if self.trouble is not None:
+            if self._closing.is_set():
+                return False  # tried since it was asked to close, or just now
+            self._closing.wait(self._pause_s)
+            return True
+        if self._store is not None and not self._tasks and not self._closing.is_set():
+            self._events.wait(max(0.0, self._sweep_due_s - self._now_s()))
+        return bool(self._events or self._tasks or not self._closing.is_set())
 
     def _opened(self) -> EventStore:
         if self._store is not None and not self._paths.database.exists():  # deleted under us: begin a new one
@@ -161,10 +152,9 @@ class StoreWriter:
         return self._store
 
     def _write(self, store: EventStore) -> None:
-        with self._changed:
-            batch, tasks = list(self._events), list(self._tasks)
-            self._events.clear()
-            self._tasks.clear()
+        with self._tasks_lock:  # before the events: whatever was put before a task is committed before it
+            tasks, self._tasks = self._tasks, []
+        batch = self._events.take_all()
         if batch:
             self._commit(store, batch, len(tasks))
         for task in tasks:
@@ -175,14 +165,11 @@ class StoreWriter:
         try:
             ids = store.add(self._run, batch)
         except BaseException:
-            with self._changed:  # back to the front, as many as fit
-                lost = max(0, len(batch) + len(self._events) - self._capacity)
-                self._events.extendleft(reversed(batch[lost:]))
-                self._dropped += lost
+            self._events.put_back(batch)
+            with self._tasks_lock:
                 self._tasks_dropped += tasks
             raise
-        with self._changed:
-            self._written += len(ids)
+        self._written += len(ids)
         if self._on_commit is not None:
             self._on_commit(ids)
 
@@ -192,8 +179,7 @@ class StoreWriter:
             task(store)
             self._task_failed = False
         except Exception as error:
-            with self._changed:
-                self._failures += 1
+            self._failures += 1
             if is_damage(error):
                 raise
             if not self._task_failed:  # said once, not with every picture
@@ -208,8 +194,7 @@ class StoreWriter:
     def _failed(self, error: Exception) -> None:
         """Say it once, and wait longer each time; begin a new store in the place of a damaged one, at once."""
         self._close_store()
-        with self._changed:
-            self._failures += 1
+        self._failures += 1
         if is_damage(error) and self._put_aside(error):
             return
         self._pause_s = self._backoff.next_s()
@@ -226,8 +211,7 @@ class StoreWriter:
         except OSError:  # a disk that cannot be written to: said by the caller
             return False
         self._put_aside_s = self._now_s()
-        with self._changed:
-            self._damaged += 1
+        self._damaged += 1
         _log.error("the event store was damaged (%s): it is now %s, and a new one is begun", error, aside)
         return True
 

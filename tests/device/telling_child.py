@@ -25,7 +25,7 @@ class ToldSink(MqttSink):
     def _store(self, outbox: Outbox, state: BinState, session: Session) -> None:
         queued = self._queue.take_all()
         for one in queued:
-            self._queue.put(one.event, one.put_s)
+            self._queue.put(one)
         super()._store(outbox, state, session)
         for one in queued:
             assert one.event.decision is not None

@@ -9,10 +9,10 @@ import threading
 import pytest
 
 from device.backoff import Backoff
+from device.bounded_queue import BoundedQueue
 from device.clock import ManualClock, SystemClock
 from device.events import Event
 from device.sinks import SinkGroup
-from device.sinks.event_queue import EventQueue
 from device.sinks.queued_sink import DeliveryRefusedError, QueuedSink, QueueRules, RetryLaterError
 from tests.device.broker import wait_until
 from tests.device.test_sinks import NOW, SESSION, decision, view
@@ -222,12 +222,23 @@ def test_backoff_grows_to_its_cap_with_jitter():
 
 
 def test_an_event_that_made_room_is_not_removed_for_another():
-    queue = EventQueue(1)
-    queue.put(item(1), 0.0)
-    first = queue.peek()
-    queue.put(item(2), 1.0)
+    queue = BoundedQueue(1)
+    first, second = item(1), item(2)
+    queue.put(first)
+    queue.put(second)
     assert not queue.remove(first)
-    assert queue.peek().event.decision.item == 2
+    assert queue.peek() is second
+    assert queue.overflowed == 1
+
+
+def test_what_is_put_back_comes_first_and_the_oldest_of_it_make_room():
+    queue = BoundedQueue(3)
+    for number in (1, 2, 3):
+        queue.put(number)
+    taken = queue.take_all()
+    queue.put(4)
+    queue.put_back(taken)
+    assert queue.take_all() == [2, 3, 4]
     assert queue.overflowed == 1
 
 
