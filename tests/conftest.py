@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+import smartbin  # noqa: F401 - first: it tells ONNX Runtime to send nothing, before a test imports that
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 
