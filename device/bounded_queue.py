@@ -11,11 +11,14 @@ Item = TypeVar("Item")
 
 
 class BoundedQueue(Generic[Item]):
-    """First in, first out; when it is full the oldest makes room, because news of a bin grow stale."""
+    """First in, first out; when it is full the oldest makes room, because news of a bin grow stale.
 
-    def __init__(self, limit: int) -> None:
+    With `waits` the main loop waits until there is room: only for recordings, of which nothing is to be lost.
+    """
+
+    def __init__(self, limit: int, *, waits: bool = False) -> None:
         self._items: deque[Item] = deque()
-        self._limit = limit
+        self._limit, self._waits = limit, waits
         self._changed = threading.Condition()
         self._woken = False
         self.overflowed = 0
@@ -24,8 +27,10 @@ class BoundedQueue(Generic[Item]):
         return len(self._items)
 
     def put(self, item: Item) -> None:
-        """Add an item; never waits."""
+        """Add an item; never waits, unless it was made to."""
         with self._changed:
+            if self._waits:
+                self._changed.wait_for(lambda: len(self._items) < self._limit)
             if len(self._items) >= self._limit:
                 self._items.popleft()
                 self.overflowed += 1
@@ -49,6 +54,8 @@ class BoundedQueue(Generic[Item]):
         with self._changed:
             if self._items and self._items[0] is item:
                 self._items.popleft()
+                if self._waits:
+                    self._changed.notify_all()
                 return True
             return False
 

@@ -130,7 +130,7 @@ def run_daemon(
                 stack.callback(sink.close)
             told = [notifier] if notifier is not None else []
             status = BinStatus(clock)
-            opened = open_sinks(config, Console(), clock)
+            opened = open_sinks(config, Console(), clock, live=source.live)
             sinks = SinkGroup([*opened, *kept, *told, status, *watching], reader_gone=stop.set)
             join_fleet(config, lambda: bundle, opened, lambda: queue_counts(kept, sinks), clock, reloader.request)
             on_progress = notifier.alive if notifier is not None else None

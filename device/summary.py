@@ -12,6 +12,7 @@ from rich.table import Table
 from device.capture import CaptureCounts
 from device.decision import Decision
 from device.sinks.health import SinkCounts
+from device.sinks.plain import TERMINAL
 from smartbin.latency import LatencySummary
 
 
@@ -142,6 +143,8 @@ def _facts(summary: RunSummary) -> Table:
     if summary.sink_failures:
         table.add_row("sinks", f"{summary.sink_failures} failures")
     for name, sink in summary.sinks:
+        if name == TERMINAL and not sink.dropped and not sink.failures:
+            continue  # it is where this is read
         error = f": {sink.last_error}" if sink.failing else ""
         table.add_row(name, f"{sink.sent} sent, {sink.dropped} dropped, {sink.failures} failures{error}")
     return table

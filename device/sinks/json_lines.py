@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TextIO
 
 from device.decision import Decision
-from device.events import Event, FrameView, Session
-from smartbin.errors import ConfigError
+from device.events import Event, Session
 
 
-class JsonLinesSink:
-    """One JSON object a line and event, to a file (appended) or to stdout."""
+class JsonLines:
+    """One JSON object a line and event; see `device.sinks.line_sink`."""
 
-    def __init__(self, stream: TextIO, *, owned: bool = False) -> None:
-        self._stream, self._owned = stream, owned
+    def __init__(self) -> None:
         self._classes: tuple[str, ...] = ()
 
-    @classmethod
-    def open(cls, target: str) -> JsonLinesSink:
-        """`-` is stdout, anything else a file; `ConfigError` if it cannot be opened."""
-        if target == "-":
-            return cls(sys.stdout)
-        try:
-            return cls(Path(target).open("a", encoding="utf-8"), owned=True)
-        except OSError as error:
-            raise ConfigError(
-                "cannot write the events", where=target, found=error.strerror, fix="check [sinks] json_lines"
-            ) from error
+    def wants(self, event: Event) -> bool:
+        """All of them."""
+        return True
 
-    def start(self, session: Session) -> None:
-        """Remember the class names; they name the probabilities."""
+    def first(self, session: Session) -> str:
+        """No line, but the class names are remembered: they name the probabilities."""
         self._classes = session.classes
+        return ""
 
-    def event(self, event: Event) -> None:
-        """Write one line, at once."""
-        self._stream.write(event_json(event, self._classes) + "\n")
-        self._stream.flush()
-
-    def frame(self, view: FrameView) -> None:
-        """Frames are not written."""
-
-    def close(self) -> None:
-        """Close the file; stdout stays open."""
-        if self._owned:
-            self._stream.close()
+    def line(self, event: Event) -> str:
+        """As one JSON object."""
+        return event_json(event, self._classes)
 
 
 def event_json(event: Event, classes: Sequence[str]) -> str:

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TextIO
-
 from device.decision import Decision
-from device.events import Event, FrameView, Session
+from device.events import Event, Session
+
+TERMINAL = "terminal"
+"""Its name among the sinks."""
 
 
-class PlainSink:
-    """One short line a decision, for a log or a pipe."""
+class PlainLines:
+    """One short line a decision, for a log or a pipe; see `device.sinks.line_sink`."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream if stream is not None else sys.stdout
-
-    def start(self, session: Session) -> None:
-        """Say what runs."""
-        self._line(f"smartbin: {session.source}, model {session.model} on {session.runtime}")
-
-    def event(self, event: Event) -> None:
+    def wants(self, event: Event) -> bool:
         """A decision, or a change for the worse."""
+        return event.decision is not None or event.lifecycle == "CAMERA_LOST" or bool(event.reason)
+
+    def first(self, session: Session) -> str:
+        """What runs."""
+        return f"smartbin: {session.source}, model {session.model} on {session.runtime}\n"
+
+    def line(self, event: Event) -> str:
+        """The time of day, and what happened."""
         if event.decision is not None:
-            self._line(f"{event.time:%H:%M:%S}  {describe_decision(event.decision)}")
-        elif event.lifecycle == "CAMERA_LOST" or event.reason:
-            self._line(f"{event.time:%H:%M:%S}  {event.lifecycle}: {event.reason or ''}")
-
-    def frame(self, view: FrameView) -> None:
-        """Frames are not printed."""
-
-    def close(self) -> None:
-        """Stdout stays open."""
-
-    def _line(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+            return f"{event.time:%H:%M:%S}  {describe_decision(event.decision)}"
+        return f"{event.time:%H:%M:%S}  {event.lifecycle}: {event.reason or ''}"
 
 
 def describe_decision(decision: Decision) -> str:

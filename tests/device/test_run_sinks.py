@@ -96,7 +96,7 @@ def test_all_are_told_the_same(tmp_path, arguments, monkeypatch, capsys):
     assert [record["state"] for record in told if record["event"] == "lifecycle"] == ["STARTING", "RUNNING", "STOPPING"]
     summary = [line.split() for line in capsys.readouterr().out.splitlines()]
     sent = {words[0]: words[1] for words in summary if words[2:3] == ["sent,"]}
-    assert sent == {"gpio": "2", "serial": "2", "mqtt": "5", "webhook": "2"}
+    assert sent == {"gpio": "2", "serial": "2", "mqtt": "5", "webhook": "2", "json_lines": "5"}
 
 
 def test_all_may_fail_and_the_bin_decides(tmp_path, arguments, capsys, caplog):

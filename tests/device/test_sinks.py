@@ -1,20 +1,28 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import threading
 from datetime import datetime, timezone
 
 import pytest
 from rich.console import Console
 
+from device.clock import SystemClock
 from device.decision import Decision
 from device.events import Event, FrameView, Session
 from device.live_view import LiveSink, decision_line, picture
 from device.presence import PresenceReading
-from device.sinks import JsonLinesSink, PlainSink, SinkGroup, event_json
+from device.sinks import SinkGroup, event_json
+from device.sinks.json_lines import JsonLines
+from device.sinks.line_sink import LineReceiver, LineSink, open_lines
+from device.sinks.plain import PlainLines
 from smartbin.brightness import Exposure
 from smartbin.errors import ConfigError
 from smartbin.prediction import make_prediction
+from tests.device.broker import wait_until
 from tests.device.staging import Bin
 
 CLASSES = ("glass", "metal", "paper")
@@ -52,12 +60,19 @@ def view(state="JUDGING", *, light="ok", prediction=GUESS, learning=False) -> Fr
     return FrameView(Bin().empty(), 3, "camera:0", state, 1, light, EXPOSURE, reading, prediction, 29.9, stages)
 
 
+def line_sink(lines, stream, *, path=None, waits=False) -> LineSink:
+    """To a stream of the test; it is started."""
+    sink = LineSink("lines", LineReceiver(stream, lines, path, owned=False), SystemClock(), waits=waits)
+    sink.start(SESSION)
+    return sink
+
+
 class TestJson:
     def test_a_decision_is_one_line_with_everything(self):
         stream = io.StringIO()
-        sink = JsonLinesSink(stream)
-        sink.start(SESSION)
+        sink = line_sink(JsonLines(), stream)
         sink.event(happened(truth="metal"))
+        sink.close()
         (line,) = stream.getvalue().splitlines()
         assert json.loads(line) == {
             "event": "decision",
@@ -95,7 +110,7 @@ class TestJson:
     def test_a_file_is_appended_to(self, tmp_path):
         path = tmp_path / "events.jsonl"
         for _ in range(2):
-            sink = JsonLinesSink.open(str(path))
+            sink = open_lines("json", JsonLines(), SystemClock(), target=str(path))
             sink.start(SESSION)
             sink.event(happened())
             sink.close()
@@ -104,7 +119,7 @@ class TestJson:
 
     def test_a_file_that_cannot_be_opened(self, tmp_path):
         with pytest.raises(ConfigError, match="cannot write the events"):
-            JsonLinesSink.open(str(tmp_path / "none" / "events.jsonl"))
+            open_lines("json", JsonLines(), SystemClock(), target=str(tmp_path / "none" / "events.jsonl"))
 
 
 class TestPlain:
@@ -121,8 +136,7 @@ class TestPlain:
     )
     def test_one_line_a_decision(self, changes, text):
         stream = io.StringIO()
-        sink = PlainSink(stream)
-        sink.start(SESSION)
+        sink = line_sink(PlainLines(), stream)
         sink.frame(view())
         sink.event(happened(**changes))
         sink.close()
@@ -131,10 +145,113 @@ class TestPlain:
 
     def test_a_lost_camera_is_a_line(self):
         stream = io.StringIO()
-        sink = PlainSink(stream)
+        sink = line_sink(PlainLines(), stream)
         sink.event(Event(NOW, "lifecycle", lifecycle="RUNNING"))
         sink.event(Event(NOW, "lifecycle", lifecycle="CAMERA_LOST", reason="unplugged"))
-        assert stream.getvalue() == "03:04:05  CAMERA_LOST: unplugged\n"
+        sink.close()
+        first, line = stream.getvalue().splitlines()
+        assert first == "smartbin: camera:0, model lite0 1 (int8) on onnxruntime-cpu"
+        assert line == "03:04:05  CAMERA_LOST: unplugged"
+
+
+class Disk(io.StringIO):
+    """A stream whose flush does as it is told, as that of a file does; what was written is there after a good one."""
+
+    def __init__(self, *script):
+        super().__init__()
+        self.script, self.flushed = list(script), ""
+
+    def flush(self):
+        step = self.script.pop(0) if self.script else None
+        if isinstance(step, threading.Event):
+            assert step.wait(20)
+        elif step is not None:
+            raise step
+        self.flushed = self.getvalue()
+
+
+class TestLines:
+    def test_a_reader_who_does_not_read_holds_nobody_up(self):
+        """What he has not read beyond the queue is dropped, the oldest first, and counted."""
+        gate = threading.Event()
+        stream = Disk(gate)
+        sink = line_sink(JsonLines(), stream)
+        for number in range(1200):
+            sink.event(happened(item=number))
+            if number == 0:
+                wait_until(lambda: '"item": 0' in stream.getvalue(), "the first write, which hangs")
+        assert sink.counts.waiting == 1000
+        gate.set()
+        sink.close()
+        items = [json.loads(line)["item"] for line in stream.flushed.splitlines()]
+        assert items == [0, *range(200, 1200)]
+        assert sink.counts.dropped == 199
+
+    def test_a_recording_waits_for_its_reader(self):
+        gate = threading.Event()
+        stream = Disk(gate)
+        sink = line_sink(JsonLines(), stream, waits=True)
+        told = threading.Thread(target=lambda: [sink.event(happened(item=number)) for number in range(1500)])
+        told.start()
+        wait_until(lambda: sink.counts.waiting == 1000, "a full queue")
+        assert told.is_alive()
+        gate.set()
+        told.join(20)
+        sink.close()
+        assert [json.loads(line)["item"] for line in stream.flushed.splitlines()] == list(range(1500))
+        assert sink.counts.dropped == 0
+
+    def test_a_full_disk_gets_its_lines_later_and_each_once(self, tmp_path, caplog):
+        path = tmp_path / "events.jsonl"
+        path.touch()
+        full = OSError(errno.ENOSPC, "No space left on device")
+
+        class OnDisk(Disk):
+            def fileno(self):
+                return os.open(path, os.O_RDONLY)
+
+        stream = OnDisk(full, full)
+        sink = line_sink(JsonLines(), stream, path=path)
+        for number in range(3):
+            sink.event(happened(item=number))
+        wait_until(lambda: sink.counts.sent == 3, "all three")
+        sink.close()
+        assert [json.loads(line)["item"] for line in stream.flushed.splitlines()] == [0, 1, 2]
+        assert caplog.text.count("No space left") == 1
+        assert "lines works again, after 2 failures" in caplog.text
+
+    @pytest.mark.parametrize("away", [lambda path: path.rename(path.with_suffix(".1")), lambda path: path.unlink()])
+    def test_a_file_that_was_rotated_away_is_begun_anew(self, tmp_path, away):
+        path = tmp_path / "events.jsonl"
+        sink = open_lines("json", JsonLines(), SystemClock(), target=str(path))
+        sink.start(SESSION)
+        sink.event(happened(item=1))
+        wait_until(lambda: sink.counts.sent == 1, "the first line")
+        away(path)
+        sink.event(happened(item=2))
+        sink.close()
+        assert [json.loads(line)["item"] for line in path.read_text().splitlines()] == [2]
+
+    def test_without_a_reader_of_stdout_the_run_ends_and_nothing_is_said(self, caplog):
+        gone = []
+        sink = line_sink(PlainLines(), Disk(BrokenPipeError(), BrokenPipeError()))
+        group = SinkGroup([sink], reader_gone=lambda: gone.append(1))
+        wait_until(lambda: sink._out.reader_gone, "the reader to be missed")
+        group.frame(view())
+        group.close()
+        assert gone == [1]
+        assert not caplog.records
+
+    def test_a_pipe_that_is_a_file_may_lose_its_reader(self, tmp_path):
+        """The bin goes on, and tries again."""
+        path = tmp_path / "pipe"
+        sink = line_sink(JsonLines(), Disk(BrokenPipeError()), path=path)
+        sink._out._open_again_if_moved = lambda: None
+        sink.event(happened())
+        wait_until(lambda: sink.counts.sent == 1, "the second try")
+        sink.frame(view())
+        sink.close()
+        assert sink.counts.failures == 1
 
 
 class TestGroup:
@@ -161,7 +278,8 @@ class TestGroup:
     def test_each_fails_alone_and_is_said_once(self, caplog):
         stream = io.StringIO()
         broken = self.Broken(OSError("disk full"))
-        group = SinkGroup([broken, PlainSink(stream)], reader_gone=lambda: pytest.fail("nobody has gone"))
+        lines = LineSink("lines", LineReceiver(stream, PlainLines(), None, owned=False), SystemClock(), waits=False)
+        group = SinkGroup([broken, lines], reader_gone=lambda: pytest.fail("nobody has gone"))
         group.start(SESSION)
         group.event(happened())
         group.frame(view())
