@@ -58,7 +58,9 @@ class PresenceSettings(BaseModel):
     view_change_area: float = Field(default=0.4, gt=0, le=1, description="changed part that may be another view")
     view_change_edges: float = Field(default=0.3, ge=0, lt=1, description="below this part of the old edges it is one")
     region: Region | None = Field(
-        default=None, description="[x, y, width, height] in parts of the picture: only this is looked at; default all"
+        default=None,
+        description="[x, y, width, height] in parts of the picture: only this is looked at; default all. One that is "
+        "drawn on the page holds until this is changed",
     )
 
 

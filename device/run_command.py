@@ -29,6 +29,7 @@ from device.opening import CameraOpener
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector
 from device.presence_sensor import make_presence
+from device.region_choice import RegionChoice, regions_file
 from device.reload import LinkedStop, Reloader, Setup, prepare
 from device.service_notifier import ServiceNotifier
 from device.signals import reload_on_hangup
@@ -141,9 +142,10 @@ def run_daemon(
             status.watch(
                 lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
             )
+            region = RegionChoice(regions_file(), str(source), config.presence.region, daemon.look_at)
             page: OpenPage | None = None
             if config.page.enabled:
-                page = open_page(page_parts(setup, status, clock, daemon, reloader, keeps=bool(kept)))
+                page = open_page(page_parts(setup, status, clock, region, reloader, keeps=bool(kept)))
                 stack.callback(page.close)
         except SmartbinError as error:
             return Ended(0, error)
@@ -160,15 +162,13 @@ def run_daemon(
 
 
 def page_parts(
-    setup: Setup, status: BinStatus, clock: Clock, daemon: Daemon, reloader: Reloader, *, keeps: bool
+    setup: Setup, status: BinStatus, clock: Clock, region: RegionChoice, reloader: Reloader, *, keeps: bool
 ) -> PageParts:
     """What the page is made of."""
     config = setup.config
     test = partial(test_here, config=config)
     name = config.device.resolve_name()
-    return PageParts(
-        name, config, setup.origins, status, setup.bundle, test, clock, daemon.look_at, keeps, reloader.request
-    )
+    return PageParts(name, config, setup.origins, status, setup.bundle, test, clock, region, keeps, reloader.request)
 
 
 def _hangs() -> StalledError:

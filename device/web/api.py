@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from device.region import Region
+from device.region_choice import described
 from device.web.charts import days_of
 from device.web.config_view import Setting
 from device.web.context import Bin
@@ -113,8 +114,15 @@ def _add_live(api: APIRouter, bin_: Bin) -> None:
 
     @api.put("/region", tags=["live"], responses=_refusals(HTTPStatus.CONFLICT))
     def region(asked: RegionRequest) -> Done:
-        """Look at another part of the picture from the next frame on, until the bin is started anew."""
+        """Look at another part of the picture from the next frame on. Kept over restarts, until it is deleted or
+        `[presence] region` says something else.
+        """
         return Done(told=look_at(bin_, asked.region))
+
+    @api.delete("/region", tags=["live"])
+    def configured_region() -> Done:
+        """Look at what the configuration says again."""
+        return Done(told=look_as_configured(bin_))
 
     @api.get("/config", tags=["live"])
     def config() -> list[Setting]:
@@ -250,19 +258,24 @@ def _add_models(api: APIRouter, bin_: Bin) -> None:
 
 
 def look_at(bin_: Bin, region: object) -> str:
-    """Make the bin look at a part of the picture; says how to keep that. `Refusal` for what is no such part."""
+    """Make the bin look at a part of the picture; says how long. `Refusal` for what is no such part."""
     try:
         region = _REGION.validate_python(region)
     except ValidationError as error:
         raise Refusal(HTTPStatus.CONFLICT, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-    bin_.look_at(region)
-    if region is None:
-        return "The bin looks at the whole picture, until it is started anew."
-    told = ", ".join(f"{part:.3f}" for part in region)
-    return (
-        "The bin looks at this part, learns it anew, and keeps to it until it is started again. To keep it: "
-        f"[presence] region = [{told}]"
-    )
+    return _looks(region, bin_.region.draw(region))
+
+
+def look_as_configured(bin_: Bin) -> str:
+    """Make the bin look at what the configuration says; says what that is."""
+    trouble = bin_.region.reset()
+    return f"{_looks(bin_.region.configured, trouble)} So says the configuration."
+
+
+def _looks(region: Region | None, trouble: str) -> str:
+    what = "the whole picture" if region is None else f"this part, [presence] region = {described(region)}"
+    kept = "" if not trouble else f" This holds until it is started again: it could not be kept ({trouble})."
+    return f"The bin looks at {what}, and learns it anew: it must be empty now.{kept}"
 
 
 def event_page(bin_: Bin, limit: int, before: int | None, kind: str | None, uid: str | None = None) -> EventPage:

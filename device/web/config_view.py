@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from smartbin.config import COMMAND_LINE, ENVIRONMENT
 
-Origin: TypeAlias = Literal["default", "file", "environment", "command line"]
+Origin: TypeAlias = Literal["default", "file", "environment", "command line", "page"]
 HIDDEN = "••••••"
 _SECRET = re.compile(r"password|secret|passphrase|credential", re.IGNORECASE)
 

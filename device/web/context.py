@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from device.config import DeviceConfig
-from device.region import Region
+from device.region_choice import RegionChoice, described
 from device.status import BinStatus
 from device.web.archive import Archive
 from device.web.config_view import Setting, settings_of
@@ -18,6 +18,8 @@ from device.web.model_shelf import ModelShelf
 from device.web.parts import PageParts
 from device.web.sessions import Sessions
 from device.web.token import GuessBrake, TokenCheck
+
+REGION_KEY = "presence.region"
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,16 @@ class Bin:
     token: TokenCheck
     sessions: Sessions
     brake: GuessBrake
-    look_at: Callable[[Region | None], None]
+    region: RegionChoice
     reload: Callable[[], None]
 
     def settings(self) -> list[Setting]:
-        """The configuration, key by key."""
-        return settings_of(self.config, self.origins)
+        """The configuration, key by key; the region as it was drawn on the page, if it was."""
+        found = settings_of(self.config, self.origins)
+        if not self.region.drawn:
+            return found
+        drawn = {"value": described(self.region.region), "origin": "page"}
+        return [one.model_copy(update=drawn) if one.key == REGION_KEY else one for one in found]
 
     def trouble(self) -> list[str]:
         """Why it is not ready to judge an item; nothing if it is."""
@@ -84,6 +90,6 @@ def make_bin(parts: PageParts, token: str | None) -> Bin:
         token=TokenCheck(token),
         sessions=Sessions(parts.clock.now_s),
         brake=GuessBrake(parts.clock.now_s),
-        look_at=parts.look_at,
+        region=parts.region,
         reload=parts.reload,
     )

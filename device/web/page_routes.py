@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from device.samples.labels import Verdict
-from device.web.api import RELOADS, event_page, health_of, look_at, model_of
+from device.web.api import RELOADS, event_page, health_of, look_as_configured, look_at, model_of
 from device.web.charts import day_chart, days_of, series_of, style_of
 from device.web.context import Bin
 from device.web.forms import read_form
@@ -91,6 +91,7 @@ def _add_live(router: APIRouter, pages: Pages) -> None:
             min_confidence=manifest.thresholds.min_confidence,
             state=state,
             region=state.region.model_dump() if state.region is not None else None,
+            drawn=bin_.region.drawn,
             told=list(reversed(bin_.status.told)),
         )
 
@@ -98,9 +99,12 @@ def _add_live(router: APIRouter, pages: Pages) -> None:
     async def region(request: Request) -> Response:
         """Look at another part of the picture."""
         form = await read_form(request, bin_.sessions)
+        if form.get("what") == "configured":
+            back = "/settings" if form.get("from") == "settings" else "/"
+            return pages.back(request, back, await run_in_threadpool(look_as_configured, bin_))
         asked = None if form.get("what") == "all" else [_part(form.get(name, "")) for name in Box.model_fields]
         try:
-            return pages.back(request, "/", look_at(bin_, asked))
+            return pages.back(request, "/", await run_in_threadpool(look_at, bin_, asked))
         except Refusal as error:
             return pages.back(request, "/", f"Nothing was changed: {error.detail}.")
 
@@ -157,7 +161,7 @@ def _add_facts(router: APIRouter, pages: Pages) -> None:
     @router.get("/settings")
     def settings(request: Request) -> Response:
         """The configuration."""
-        return pages.show(request, "settings.html", sections=_by_section(pages))
+        return pages.show(request, "settings.html", sections=_by_section(pages), region=bin_.region)
 
     @router.post("/settings/reload")
     async def reload(request: Request) -> Response:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from device.clock import Clock
 from device.config import DeviceConfig
-from device.region import Region
+from device.region_choice import RegionChoice
 from device.status import BinStatus
 from smartbin.bundle import Bundle
 from smartbin.golden import SelfTest
@@ -15,8 +15,8 @@ from smartbin.golden import SelfTest
 
 @dataclass(frozen=True)
 class PageParts:
-    """The bin called `name`. `origins` say where its settings come from, `test` is the self-test of a bundle, `look_at`
-    makes it look at another part of the picture, `keeps` says whether events are stored, `reload` asks for the
+    """The bin called `name`. `origins` say where its settings come from, `test` is the self-test of a bundle, `region`
+    is what it looks at and can be made to, `keeps` says whether events are stored, `reload` asks for the
     configuration and the model to be read again, which are taken if they pass their test.
     """
 
@@ -27,6 +27,6 @@ class PageParts:
     bundle: Bundle
     test: Callable[[Bundle], SelfTest | None]
     clock: Clock
-    look_at: Callable[[Region | None], None]
+    region: RegionChoice
     keeps: bool
     reload: Callable[[], None]

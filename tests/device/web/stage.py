@@ -16,6 +16,7 @@ from device.config import DeviceConfig
 from device.decision import Decision
 from device.events import Event, FrameView, Session
 from device.presence import PresenceReading
+from device.region_choice import RegionChoice
 from device.status import BinStatus
 from device.store_sink import open_store
 from device.web.app import make_guarded
@@ -63,6 +64,7 @@ class StagedBin:
     settings: DeviceConfig
     looked_at: list
     reloads: list
+    region_file: Path
 
     def client(self, **options: object) -> TestClient:
         """Somebody who calls it by its address, from one of his own."""
@@ -119,12 +121,12 @@ def stage_bin(
         read_bundle(bundle),
         test,
         clock,
-        looked_at.append,
+        RegionChoice(folder / "regions.json", "staged", settings.presence.region, looked_at.append),
         keeps,
         lambda: reloads.append(None),
     )
     bin_ = make_bin(parts, token)
-    return StagedBin(bin_, status, clock, make_guarded(bin_), settings, looked_at, reloads)
+    return StagedBin(bin_, status, clock, make_guarded(bin_), settings, looked_at, reloads, folder / "regions.json")
 
 
 def blank(view_: FrameView, level: int) -> FrameView:

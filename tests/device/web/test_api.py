@@ -261,3 +261,26 @@ def test_another_part_of_the_picture(staged):
     assert len(staged.looked_at) == 2
     staged.status.frame(replace(view(9), region=(0.1, 0.2, 0.5, 0.5)))
     assert client.get("/api/status").json()["region"] == {"left": 0.1, "top": 0.2, "width": 0.5, "height": 0.5}
+
+
+def region_setting(client):
+    return next(one for one in client.get("/api/config").json() if one["key"] == "presence.region")
+
+
+def test_a_drawn_region_is_shown_as_such_kept_and_given_up(staged, tmp_path):
+    client = staged.client()
+    assert region_setting(client)["origin"] == "default"
+    client.put("/api/region", json={"region": [0.1, 0.2, 0.5, 0.5]})
+    shown = region_setting(client)
+    assert (shown["value"], shown["default"], shown["origin"]) == ("[0.100, 0.200, 0.500, 0.500]", "–", "page")
+    assert staged.region_file.is_file()
+    done = client.delete("/api/region")
+    assert done.json()["told"].startswith("The bin looks at the whole picture")
+    assert region_setting(client)["origin"] == "default"
+    assert staged.looked_at == [(0.1, 0.2, 0.5, 0.5), None]
+
+
+def test_a_region_that_cannot_be_kept_is_said_to_be_so(staged):
+    staged.region_file.mkdir()
+    told = staged.client().put("/api/region", json={"region": [0, 0, 0.5, 0.5]}).json()["told"]
+    assert "until it is started again: it could not be kept" in told

@@ -189,6 +189,22 @@ def test_a_region_by_numbers(staged):
     assert staged.looked_at == [(0.1, 0.205, 0.5, 0.6), None]
 
 
+def test_a_drawn_region_is_given_up_on_both_pages(staged):
+    client = staged.client()
+    proof = proof_in(client.get("/").text)
+    assert "As configured" not in client.get("/").text
+    assert "Look as configured" not in client.get("/settings").text
+    part = {"left": "10", "top": "20", "width": "50", "height": "60", "what": "part"}
+    for page, where in (("/", "live"), ("/settings", "settings")):
+        client.post("/region", data={"proof": proof, **part}, headers=OWN)
+        assert "As configured" in client.get("/").text
+        assert "the configuration says the whole picture" in client.get("/settings").text
+        answer = client.post("/region", data={"proof": proof, "what": "configured", "from": where}, headers=OWN)
+        assert answer.headers["location"] == page
+        assert "So says the configuration" in client.get(page).text
+    assert staged.looked_at == [(0.1, 0.2, 0.5, 0.6), None] * 2
+
+
 @pytest.mark.parametrize(
     "part", [{}, {"left": "x"}, {"width": "200"}, {"height": "1"}, {"left": "nan"}, {"left": "-1"}]
 )
