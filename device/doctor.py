@@ -24,7 +24,7 @@ from device.engine_command import BuildProgress
 from device.jetson import board_model, is_jetson, jetpack_version, l4t_release, power_mode
 from device.machine import Machine, ThisMachine
 from device.runtime_check import runtimes_here, try_runtimes
-from device.sink_check import look_at_sinks
+from device.sink_check import look_at_sensor, look_at_sinks
 from smartbin.bundle import Bundle, builtin_bundle_path, read_bundle
 from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError
@@ -65,7 +65,7 @@ def doctor(
     checks = examine(machine)
     if config is not None:
         checks.append(check_configured(config))
-        for name, well, found, fix in look_at_sinks(config.sinks, machine):
+        for name, well, found, fix in (*look_at_sensor(config.sensor, machine), *look_at_sinks(config.sinks, machine)):
             checks.append(Check(name, "ok" if well else "fail", found, fix))
     if engine is not None:
         checks.append(check_engine(engine))

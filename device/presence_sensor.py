@@ -13,7 +13,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from device.presence import PresenceDetector, PresenceReading
 from smartbin.errors import ConfigError
@@ -28,7 +28,12 @@ class SensorSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pin: int | str = Field(description='as gpiozero names it: 17, "GPIO17", "BOARD11"')
+    pin: int | str = Field(
+        description='as gpiozero names it: 17, "GPIO17", "BOARD11"; of a Jetson its number on the header'
+    )
+    board: Literal["gpiozero", "jetson"] = Field(
+        default="gpiozero", description="gpiozero: a Raspberry Pi; jetson: through Jetson.GPIO, resistor on the cable"
+    )
     pull: Literal["up", "down", "none"] = Field(
         default="up", description="resistor of the pin; with up the sensor says something is there by pulling it down"
     )
@@ -39,6 +44,12 @@ class SensorSettings(BaseModel):
     missed_items: int = Field(
         default=5, ge=1, description="so many items in a row that the picture shows and it does not: silent"
     )
+
+    @model_validator(mode="after")
+    def _check_pin(self) -> SensorSettings:
+        if self.board == "jetson" and not isinstance(self.pin, int):
+            raise ValueError("a Jetson's pin is its number on the header")
+        return self
 
 
 class Sensor(Protocol):
@@ -169,8 +180,19 @@ class SensedPresence:
             _log.warning("presence sensor: believed again")
 
 
+def open_sensor(settings: SensorSettings) -> Sensor:
+    """The sensor of the configuration; `ConfigError` if it is not to be had."""
+    if settings.board == "gpiozero":
+        return GpioSensor(settings)
+    from device.jetson_sensor import JetsonSensor
+
+    return JetsonSensor(settings)
+
+
 def make_presence(
-    detector: PresenceDetector, settings: SensorSettings | None, opener: Callable[[SensorSettings], Sensor] = GpioSensor
+    detector: PresenceDetector,
+    settings: SensorSettings | None,
+    opener: Callable[[SensorSettings], Sensor] = open_sensor,
 ) -> PresenceDetector | SensedPresence:
     """The picture's presence, or the configured sensor's; `ConfigError` if that cannot be opened."""
     return detector if settings is None else SensedPresence(opener(settings), settings, detector)

@@ -1,4 +1,4 @@
-"""The part of `smartbin doctor` that looks at the sinks of a configuration: whether what they need is installed."""
+"""The part of `smartbin doctor` that looks at sinks and presence sensor: whether what they need is installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from device.config import SinkSettings
 from device.machine import Machine
+from device.presence_sensor import SensorSettings
 
 
 def needed_libraries(settings: SinkSettings) -> Iterator[tuple[str, str, str]]:
@@ -21,14 +22,25 @@ def needed_libraries(settings: SinkSettings) -> Iterator[tuple[str, str, str]]:
         yield "serial", "serial", "serial"
 
 
+def look_at_sensor(settings: SensorSettings | None, machine: Machine) -> Iterator[tuple[str, bool, str, str]]:
+    """The same of a presence sensor."""
+    if settings is not None:
+        module, extra = ("Jetson.GPIO", "jetson") if settings.board == "jetson" else ("gpiozero", "gpio")
+        yield _library("presence sensor", module, extra, machine)
+
+
 def look_at_sinks(settings: SinkSettings, machine: Machine) -> Iterator[tuple[str, bool, str, str]]:
     """What to report: name, whether it is well, what was found, what to do."""
     for sink, module, extra in needed_libraries(settings):
-        version = machine.version_of(module)
-        found = f"{module} {version}" if version is not None else f"{module} is absent"
-        fix = "" if version is not None else f"pip install 'smartbin[{extra}]'"
-        yield f"sink {sink}", version is not None, found.removesuffix(" unknown"), fix
+        yield _library(f"sink {sink}", module, extra, machine)
     if settings.serial.enabled:
         port = settings.serial.port
         if "://" not in port and not machine.may_use(port):
             yield "sink serial", False, f"{port} is not there or not ours", "plug it in; sudo usermod -aG dialout $USER"
+
+
+def _library(name: str, module: str, extra: str, machine: Machine) -> tuple[str, bool, str, str]:
+    version = machine.version_of(module)
+    found = f"{module} {version}" if version is not None else f"{module} is absent"
+    fix = "" if version is not None else f"pip install 'smartbin[{extra}]'"
+    return name, version is not None, found.removesuffix(" unknown"), fix

@@ -102,7 +102,7 @@ class TestSinks:
         (tmp_path / "bin.toml").write_text(toml)
         code = doctor(as_json=True, machine=machine, config=load_config(tmp_path / "bin.toml", {}))
         records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        return code, [record for record in records if record["name"].startswith("sink ")]
+        return code, [record for record in records if record["name"].startswith(("sink ", "presence"))]
 
     def test_what_is_missing_is_named(self, tmp_path, capsys):
         code, checks = self.look(tmp_path, capsys, StagedMachine(allowed=False))
@@ -124,6 +124,12 @@ class TestSinks:
         toml = "[sinks.gpio]\nenabled = true\nboard = 'jetson'\n[sinks.gpio.bins.a]\nservo = 33\n"
         _, (check,) = self.look(tmp_path, capsys, StagedMachine(), toml)
         assert "smartbin[jetson]" in check["fix"]
+
+    @pytest.mark.parametrize(("board", "extra"), [("gpiozero", "gpio"), ("jetson", "jetson")])
+    def test_the_presence_sensor_s_library(self, tmp_path, capsys, board, extra):
+        _, (check,) = self.look(tmp_path, capsys, StagedMachine(), f"[sensor]\npin = 15\nboard = '{board}'\n")
+        assert (check["name"], check["level"]) == ("presence sensor", "fail")
+        assert f"smartbin[{extra}]" in check["fix"]
 
     def test_sinks_that_are_off_are_not_mentioned(self, tmp_path, capsys):
         assert self.look(tmp_path, capsys, StagedMachine(), "") == (0, [])

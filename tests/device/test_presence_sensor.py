@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import numpy as np
 import pytest
 
 from device.camera import ScriptedCamera
 from device.presence import PresenceDetector, PresenceReading
-from device.presence_sensor import GpioSensor, SensedPresence, SensorSettings, make_presence
+from device.presence_sensor import GpioSensor, SensedPresence, SensorSettings, make_presence, open_sensor
 from smartbin.errors import ConfigError
 from tests.device.staging import Bin, frames_of
 from tests.device.test_daemon import build
@@ -169,6 +170,85 @@ class TestGpioSensor:
         with pytest.raises(ConfigError, match="needs gpiozero") as caught:
             GpioSensor(SensorSettings(pin=17))
         assert "smartbin[gpio]" in str(caught.value)
+
+
+class JetsonPins(types.ModuleType):
+    """Stands in for Jetson.GPIO's inputs: its names as its documentation gives them."""
+
+    BOARD, IN, LOW, HIGH, RISING, FALLING = 10, 1, 0, 1, 31, 32
+
+    def __init__(self):
+        super().__init__("Jetson.GPIO")
+        self.levels, self.watched, self.mode = {}, {}, None
+
+    def setmode(self, mode):
+        self.mode = mode
+
+    def setup(self, pin, direction):
+        if pin in self.levels or pin > 40:
+            raise ValueError(f"pin {pin} is not to be had")
+        assert (self.mode, direction) == (self.BOARD, self.IN)
+        self.levels[pin] = self.HIGH
+
+    def add_event_detect(self, pin, edge, callback):
+        self.watched[pin] = (edge, callback)
+
+    def remove_event_detect(self, pin):
+        del self.watched[pin]
+
+    def input(self, pin):
+        return self.levels[pin]
+
+    def cleanup(self, pin):
+        del self.levels[pin]
+
+    def drive(self, pin, level):
+        edge, callback = self.watched[pin]
+        if level != self.levels[pin] and edge == (self.RISING if level else self.FALLING):
+            callback(pin)
+        self.levels[pin] = level
+
+
+class TestJetsonSensor:
+    @pytest.fixture
+    def library(self, monkeypatch):
+        library, package = JetsonPins(), types.ModuleType("Jetson")
+        package.GPIO = library
+        monkeypatch.setitem(sys.modules, "Jetson", package)
+        monkeypatch.setitem(sys.modules, "Jetson.GPIO", library)
+        return library
+
+    @pytest.mark.parametrize(
+        ("settings", "there"), [({}, 0), ({"inverted": True}, 1), ({"pull": "down"}, 1), ({"pull": "none"}, 1)]
+    )
+    def test_levels_and_pulses(self, library, settings, there):
+        sensor = open_sensor(SensorSettings(pin=15, board="jetson", **settings))
+        library.drive(15, 1 - there)
+        sensor.present()
+        assert not sensor.present()
+        library.drive(15, there)
+        assert sensor.present()
+        assert sensor.present()
+        library.drive(15, 1 - there)
+        assert not sensor.present()
+        library.drive(15, there)
+        library.drive(15, 1 - there)
+        assert sensor.present(), "a pulse between two frames"
+        sensor.close()
+        assert (library.levels, library.watched) == ({}, {})
+
+    def test_a_pin_that_is_none(self, library):
+        with pytest.raises(ConfigError, match="cannot be used"):
+            open_sensor(SensorSettings(pin=99, board="jetson"))
+        with pytest.raises(ValueError, match="number on the header"):
+            SensorSettings(pin="GPIO17", board="jetson")
+
+    def test_without_its_library(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "Jetson", None)
+        monkeypatch.setitem(sys.modules, "Jetson.GPIO", None)
+        with pytest.raises(ConfigError, match="lacks its library") as caught:
+            open_sensor(SensorSettings(pin=15, board="jetson"))
+        assert "smartbin[jetson]" in str(caught.value)
 
 
 def test_without_a_sensor_the_picture_decides_alone():
