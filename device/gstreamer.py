@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 
-from device.camera_settings import CameraMode, RtspSettings, Span
+from device.camera_settings import Answer, CameraMode, RtspSettings, Span
 
 _CSI_DEFAULT = (1280, 720, 30)
 # nvarguscamerasrc's wbmode
@@ -28,11 +28,12 @@ def csi_pipeline(sensor: int, mode: CameraMode) -> str:
 
     The rate is part of the format, so that auto-exposure cannot lower it.
     """
-    width, height, fps = mode.width or _CSI_DEFAULT[0], mode.height or _CSI_DEFAULT[1], mode.fps or _CSI_DEFAULT[2]
+    width, height, fps = mode.width or _CSI_DEFAULT[0], mode.height or _CSI_DEFAULT[1], csi_rate(mode)
     settings = mode.camera
     source = [f"nvarguscamerasrc sensor-id={sensor}"]
-    if settings.exposure_ms is not None:
-        source.append(f'exposuretimerange="{_range(settings.exposure_ms, 1e6, ".0f")}"')  # nanoseconds
+    exposure_ms, _ = csi_exposure(mode)
+    if exposure_ms is not None:
+        source.append(f'exposuretimerange="{_range(exposure_ms, 1e6, ".0f")}"')  # nanoseconds
     if settings.gain is not None:
         source.append(f'gainrange="{_range(settings.gain, 1, "g")}"')
     if settings.white_balance is not None:
@@ -42,6 +43,21 @@ def csi_pipeline(sensor: int, mode: CameraMode) -> str:
         f"video/x-raw(memory:NVMM), width={width}, height={height}, framerate={round(fps)}/1, format=NV12 ! "
         f"{_FROM_NVMM} ! {_TO_BGR} ! {_NEWEST_ONLY}"
     )
+
+
+def csi_rate(mode: CameraMode) -> float:
+    """Frames a second of a CSI camera."""
+    return mode.fps or _CSI_DEFAULT[2]
+
+
+def csi_exposure(mode: CameraMode) -> tuple[Span | None, list[Answer]]:
+    """The exposure that is asked of a CSI camera: no longer than a frame lasts, which is said where it was wished."""
+    wish, longest_ms = mode.camera.exposure_ms, 1000 / csi_rate(mode)
+    if wish is None or (wish[1] if isinstance(wish, tuple) else wish) <= longest_ms:
+        return wish, []
+    capped: Span = (min(wish[0], longest_ms), longest_ms) if isinstance(wish, tuple) else longest_ms
+    asked = f"up to {wish[1]:g} ms" if isinstance(wish, tuple) else f"{wish:g} ms"
+    return capped, [Answer("exposure", asked, f"{longest_ms:.1f} ms, as long as a frame lasts", taken=False)]
 
 
 def rtsp_pipeline(url: str, settings: RtspSettings, *, jetson: bool) -> str:

@@ -7,20 +7,21 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.camera_settings import Answer, CameraMode, RtspSettings, refused
+from device.camera_settings import CameraMode, RtspSettings, refused
+from device.camera_wishes import VideoCapture, ask, look
 from device.clock import Clock
 from device.frame import BadFrameError, Frame
 from device.gstreamer import csi_pipeline, opencv_has_gstreamer, rtsp_pipeline
 from device.jetson import is_jetson
 from device.machine import ThisMachine
 from device.sources import CsiSource, DeviceSource, RtspSource
-from device.v4l2 import Controls, ask_controls, open_controls
+from device.v4l2 import Controls, open_controls
 from smartbin.brightness import measure
 from smartbin.errors import CameraError
 from smartbin.images import BgrImage
@@ -32,20 +33,6 @@ _LOW_DELAY = "fflags;nobuffer|flags;low_delay"
 _FIRST_READS = 5  # some USB cameras fail on their first reads while they start to stream
 _STEADY_FRAMES, _STEADY_LUMA = 5, 0.01  # so many frames that differ by less from the one before: auto-exposure is done
 _STAMP_OFF_S = 2.0  # a stamp that is further off is of another clock
-
-
-class VideoCapture(Protocol):
-    """The part of `cv2.VideoCapture` that is used; tests give their own."""
-
-    def isOpened(self) -> bool: ...  # noqa: D102, N802 - OpenCV's name
-
-    def read(self) -> tuple[bool, NDArray[np.uint8] | None]: ...  # noqa: D102
-
-    def set(self, prop: int, value: float) -> bool: ...  # noqa: D102
-
-    def get(self, prop: int) -> float: ...  # noqa: D102
-
-    def release(self) -> None: ...  # noqa: D102
 
 
 OpenCapture = Callable[[str | int, int, Sequence[int]], VideoCapture]
@@ -77,16 +64,18 @@ class OpenCvCamera:
         self._from_v4l2, self._stamped = isinstance(source, DeviceSource), False
         self._capture = _open(source, mode, opener)
         try:
-            self.answers = tuple(_ask(source, self._capture, mode, controls_of))
-            self._first: BgrImage | None = self._settled_image(mode.camera.settle_s)
+            answers = ask(source, self._capture, mode, controls_of)
+            image, measured_fps = self._settled_image(mode.camera.settle_s)
+            self.fps = self._capture.get(cv2.CAP_PROP_FPS)
+            self.answers = tuple(look(source, mode, image, self.fps, measured_fps, answers))
+            self._first: BgrImage | None = image
         except cv2.error as error:
             self._capture.release()
             raise CameraError("the camera fails while it is opened", where=self._name, found=error) from error
         except BaseException:
             self._capture.release()
             raise
-        height, width = self._first.shape[:2]
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS)
+        height, width = image.shape[:2]
         not_taken = refused(self.answers)
         _log.log(
             logging.WARNING if not_taken else logging.INFO,
@@ -122,19 +111,25 @@ class OpenCvCamera:
         """Release the device."""
         self._capture.release()
 
-    def _settled_image(self, settle_s: float) -> BgrImage:
-        """A picture taken after auto-exposure has settled, or after `settle_s` at the latest."""
+    def _settled_image(self, settle_s: float) -> tuple[BgrImage, float | None]:
+        """A picture taken after auto-exposure has settled, or after `settle_s` at the latest; and the rate at which
+        the last pictures came, None where too few did.
+        """
         image = self._first_image()
         begun_s, steady = self._clock.now_s(), 0
+        times_s = [begun_s]
         luma = measure(image).mean_luma
-        while steady < _STEADY_FRAMES and self._clock.now_s() - begun_s < settle_s:
+        while steady < _STEADY_FRAMES and times_s[-1] - begun_s < settle_s:
             following = self._grab()
             if following is None:
                 break
+            times_s.append(self._clock.now_s())
             image, before = following, luma
             luma = measure(image).mean_luma
             steady = steady + 1 if abs(luma - before) < _STEADY_LUMA else 0
-        return image
+        pauses_s = np.diff(times_s[-_STEADY_FRAMES - 1 :])
+        usual_s = float(np.median(pauses_s)) if len(pauses_s) == _STEADY_FRAMES else 0.0
+        return image, 1 / usual_s if usual_s > 0 else None
 
     def _first_image(self) -> BgrImage:
         for _ in range(_FIRST_READS):
@@ -177,7 +172,8 @@ def _open(source: DeviceSource | CsiSource | RtspSource, mode: CameraMode, opene
     if isinstance(source, CsiSource):
         capture = opener(csi_pipeline(source.sensor, mode), cv2.CAP_GSTREAMER, [])
         fix = (
-            "`smartbin doctor` says whether this OpenCV has GStreamer; "
+            "`smartbin doctor` says whether this OpenCV has GStreamer, `v4l2-ctl --list-formats-ext` which sizes and "
+            "rates the sensor has; "
             "`sudo systemctl restart nvargus-daemon` helps when the driver hangs"
         )
     elif isinstance(source, RtspSource):
@@ -220,56 +216,3 @@ def _ffmpeg_options(options: str) -> Iterator[None]:
         yield
     finally:
         os.environ.pop(name, None)
-
-
-def _ask(
-    source: DeviceSource | CsiSource | RtspSource,
-    capture: VideoCapture,
-    mode: CameraMode,
-    controls_of: Callable[[str], Controls | None],
-) -> list[Answer]:
-    """Ask for format, size, rate and exposure, and read back what the camera made of it. A pipeline has said it all."""
-    if isinstance(source, CsiSource):
-        usb = (("format", mode.camera.format), ("white_balance_k", mode.camera.white_balance_k))
-        return [
-            Answer(name, str(wish), "its own: that is for USB", taken=False) for name, wish in usb if wish is not None
-        ]
-    answers = _ask_for_pictures(capture, mode)
-    controls = controls_of(source.device) if isinstance(source, DeviceSource) else None
-    if controls is not None:
-        try:
-            answers += ask_controls(mode.camera, controls)
-        finally:
-            controls.close()
-    return answers
-
-
-def _ask_for_pictures(capture: VideoCapture, mode: CameraMode) -> list[Answer]:
-    """Format first: it decides which sizes there are, and the size which rates."""
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    answers: list[Answer] = []
-    wished = mode.camera.format
-    if wished is not None:
-        capture.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*wished)))
-    wishes = (
-        ("width", cv2.CAP_PROP_FRAME_WIDTH, mode.width),
-        ("height", cv2.CAP_PROP_FRAME_HEIGHT, mode.height),
-        ("fps", cv2.CAP_PROP_FPS, mode.fps),
-    )
-    for _, prop, wish in wishes:
-        if wish is not None:
-            capture.set(prop, float(wish))
-    if wished is not None:
-        got_format = _four_characters(capture.get(cv2.CAP_PROP_FOURCC))
-        answers.append(Answer("format", wished, got_format, taken=got_format == wished))
-    for name, prop, wish in wishes:
-        if wish is not None:
-            got = capture.get(prop)
-            answers.append(Answer(name, f"{wish:g}", f"{got:g}", taken=abs(got - wish) <= 0.5))
-    return answers
-
-
-def _four_characters(code: float) -> str:
-    """The name of a pixel format, as OpenCV packs it."""
-    letters = int(code).to_bytes(4, "little", signed=int(code) < 0)
-    return letters.decode("ascii", "replace").strip("\0 ") or "unknown"

@@ -86,24 +86,26 @@ def open_controls(device: str) -> Controls | None:
         return None
 
 
-def ask_controls(settings: CameraSettings, controls: Controls) -> list[Answer]:
-    """Set what is configured, everything else to automatic; what became of it.
+def ask_controls(settings: CameraSettings, controls: Controls, fps: float = 0.0) -> list[Answer]:
+    """Set what is configured, everything else to automatic; what became of it. `fps`: the camera's rate, 0 unknown.
 
     That automatic control is not to be had is told only where it was asked for.
     """
     return [
-        *_ask_exposure(settings, controls),
+        *_ask_exposure(settings, controls, fps),
         *_ask_gain(settings, controls),
         *_ask_white_balance(settings, controls),
         *_ask_power_line(settings, controls),
     ]
 
 
-def _ask_exposure(settings: CameraSettings, controls: Controls) -> list[Answer]:
+def _ask_exposure(settings: CameraSettings, controls: Controls, fps: float) -> list[Answer]:
     wish = settings.exposure_ms
     if isinstance(wish, float):
+        longest_ms = 1000 / fps if fps > 0 and settings.hold_rate else wish
+        asked, given = round(wish * 10), int(min(wish, longest_ms) * 10)
         controls.set(AUTO_EXPOSURE, _MANUAL_EXPOSURE)
-        return [_answer("exposure", controls.set(EXPOSURE_TIME, round(wish * 10)), round(wish * 10), 0.1, " ms")]
+        return [_answer("exposure", controls.set(EXPOSURE_TIME, given), asked, 0.1, " ms")]
     answers = []
     if controls.set(AUTO_EXPOSURE, _APERTURE_PRIORITY) not in (None, _APERTURE_PRIORITY):
         controls.set(AUTO_EXPOSURE, _FULL_AUTO)

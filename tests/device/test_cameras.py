@@ -90,7 +90,8 @@ class TestOpenCvCamera:
         assert camera.read().seq == 2
 
     def test_what_the_camera_made_of_the_wishes_is_said(self, caplog):
-        capture = FakeCapture(settings={cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 720.0})
+        pictures = [np.zeros((720, 640, 3), np.uint8)]
+        capture = FakeCapture(pictures, settings={cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 720.0})
         camera = open_fake(capture, width=1280, height=720)
         assert capture.asked[cv2.CAP_PROP_FRAME_WIDTH] == 1280
         assert "asked for width 1280, it gives 640" in caplog.text
@@ -100,12 +101,46 @@ class TestOpenCvCamera:
 
     def test_the_format_comes_first_and_is_read_back(self):
         mjpg = float(cv2.VideoWriter.fourcc(*"MJPG"))
-        capture = FakeCapture(settings={cv2.CAP_PROP_FOURCC: mjpg, cv2.CAP_PROP_FRAME_WIDTH: 640.0})
+        settings = {cv2.CAP_PROP_FOURCC: mjpg, cv2.CAP_PROP_FRAME_WIDTH: 640.0}
+        capture = FakeCapture([np.zeros((480, 640, 3), np.uint8)], settings=settings)
         camera = open_fake(capture, width=640, camera=CameraSettings(format="MJPG", settle_s=0))
         assert list(capture.asked)[1:] == [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH]
         assert not refused(camera.answers)
         other = open_fake(FakeCapture(), camera=CameraSettings(format="YUYV", settle_s=0))
         assert str(refused(other.answers)[0]) == "asked for format YUYV, it gives unknown"
+
+    @pytest.mark.parametrize("source", [DeviceSource("/dev/video0"), CsiSource(0), RtspSource("rtsp://host/x")])
+    def test_the_picture_itself_has_the_last_word_on_its_size(self, source):
+        """A driver that says yes and sends something else; a pipeline that has nothing to read back."""
+        settings = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
+        capture = FakeCapture([np.zeros((480, 320, 3), np.uint8)], settings=settings)
+        answers = open_fake(capture, source, width=640, height=480).answers
+        assert [str(answer) for answer in refused(answers)] == ["asked for width 640, it gives 320"]
+        assert [answer.name for answer in answers].count("width") == 1
+
+    @pytest.mark.parametrize(
+        ("source", "nominal", "pause_s", "hold_rate", "told"),
+        [
+            (DeviceSource("/dev/video0"), 30.0, 1 / 15, True, "asked for frame rate 30 a second, it gives 15.0"),
+            (DeviceSource("/dev/video0"), 30.0, 1 / 28, True, ""),
+            (DeviceSource("/dev/video0"), 30.0, 1 / 15, False, ""),
+            (DeviceSource("/dev/video0"), 0.0, 1 / 15, True, ""),
+            (CsiSource(0), 0.0, 1 / 15, True, "asked for frame rate 30 a second, it gives 15.0"),
+            (RtspSource("rtsp://host/x"), 90000.0, 1 / 15, True, ""),
+        ],
+    )
+    def test_a_rate_that_is_not_there_is_measured_and_said(self, source, nominal, pause_s, hold_rate, told):
+        """Auto-exposure in dim light without a control that could hold it, or a bus that is too slow."""
+        clock = ManualClock()
+
+        class Dim(FakeCapture):
+            def read(self):
+                clock.advance(pause_s)
+                return super().read()
+
+        capture = Dim([PICTURE] * 40, settings={cv2.CAP_PROP_FPS: nominal})
+        camera = open_fake(capture, source, clock=clock, camera=CameraSettings(hold_rate=hold_rate))
+        assert "; ".join(str(answer) for answer in refused(camera.answers)) == told
 
     def test_it_waits_until_the_brightness_is_steady(self):
         levels = [10, 60, 90, 110, 118, *[120] * 20]
@@ -241,6 +276,22 @@ class TestPipelines:
             0, CameraMode(camera=CameraSettings(exposure_ms=8))
         )
 
+    @pytest.mark.parametrize(
+        ("exposure_ms", "fps", "asked", "told"),
+        [
+            (60.0, None, "33333333 33333333", "asked for exposure 60 ms, it gives 33.3 ms, as long as a frame lasts"),
+            ((0.1, 20), 60, "100000 16666667", "asked for exposure up to 20 ms, it gives 16.7 ms, as long as a frame"),
+            ((40, 50), 30, "33333333 33333333", "asked for exposure up to 50 ms"),
+            ((0.1, 20), 50, "100000 20000000", ""),
+        ],
+    )
+    def test_csi_is_never_exposed_for_longer_than_a_frame(self, exposure_ms, fps, asked, told):
+        capture = FakeCapture()
+        camera = open_fake(capture, CsiSource(0), fps=fps, camera=CameraSettings(exposure_ms=exposure_ms, settle_s=0))
+        assert f'exposuretimerange="{asked}"' in capture.target
+        assert "".join(str(answer) for answer in refused(camera.answers)).startswith(told)
+        assert bool(refused(camera.answers)) == bool(told)
+
     def test_csi_says_what_it_cannot_do(self):
         mode = {"camera": CameraSettings(format="MJPG", white_balance_k=4000, settle_s=0)}
         answers = open_fake(FakeCapture(), CsiSource(0), **mode).answers
@@ -326,6 +377,24 @@ class TestControls:
             "asked for exposure 40 ms, it gives 10 ms",
             "asked for white balance 9000 K, it gives 6500 K",
         ]
+
+    @pytest.mark.parametrize(
+        ("fps", "hold_rate", "given"), [(30.0, True, 333), (30.0, False, 500), (0.0, True, 500), (15.0, True, 500)]
+    )
+    def test_a_fixed_exposure_is_no_longer_than_a_frame(self, fps, hold_rate, given):
+        controls = FakeControls(WEBCAM)
+        settings = CameraSettings(exposure_ms=50, hold_rate=hold_rate)
+        answer = v4l2.ask_controls(settings, controls, fps)[0]
+        assert controls.values[v4l2.EXPOSURE_TIME] == given
+        assert answer.taken == (given == 500)
+        assert answer.taken or str(answer) == "asked for exposure 50 ms, it gives 33.3 ms"
+
+    def test_the_rate_that_limits_is_the_one_that_was_read_back(self):
+        controls = FakeControls(WEBCAM)
+        capture = FakeCapture(settings={cv2.CAP_PROP_FPS: 50.0})
+        camera = open_fake(capture, controls=controls, fps=30, camera=CameraSettings(exposure_ms=30, settle_s=0))
+        assert controls.values[v4l2.EXPOSURE_TIME] == 200
+        assert {answer.name for answer in refused(camera.answers)} == {"fps", "exposure"}
 
     def test_limits_are_for_csi(self):
         answers = self.ask(FakeControls(WEBCAM), exposure_ms=(1, 20), gain=(1, 4), white_balance="shade")

@@ -108,6 +108,16 @@ class TestLight:
         assert first == alone[0]
         assert alone[1] < second < alone[0]
 
+    @pytest.mark.parametrize("mode", ["every_frame", "continuous"])
+    def test_in_band_the_network_gets_the_camera_s_own_bits(self, mode):
+        """Also right after the dark: of 32 x 32 pixels nothing is left to resize, so they are those of the picture."""
+        picture = np.random.default_rng(5).integers(60, 180, (32, 32, 3), np.uint8)
+        seen = []
+        run(make_pipeline(mode, steady=SteadyGamma(0.15), seen=seen), [picture // 4, picture // 4, picture])
+        assert len(seen) == 3
+        assert np.array_equal(seen[2][0], picture[..., ::-1])
+        assert seen[1].mean() > (picture // 4).mean() * 1.5, "what is out of band is not"
+
     def test_another_view_starts_the_smoothing_anew(self):
         images = [lit(TRAY.empty(), scale, noise=0) for scale in (0.4, 0.2)]
         alone = [step.observation.exposure.gamma for step in run(make_pipeline("every_frame"), images)[0]]

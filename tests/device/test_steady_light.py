@@ -47,14 +47,31 @@ def test_a_hundredth_is_no_change():
     assert steady.follow(4.0, 0.51) == pytest.approx(0.51, abs=0.001)
 
 
-def test_at_the_edge_of_the_band_it_flickers_far_less():
+@pytest.mark.parametrize(("fps", "every"), [(15.0, 1), (30.0, 1), (30.0, 2), (60.0, 1), (60.0, 5)])
+@pytest.mark.parametrize("part", [0.04, 0.01])
+def test_at_the_edge_of_the_band_it_does_not_flicker(fps, every, part):
     """The light wavers about the edge, where the correction by itself jumps from none to a lot."""
     edge = 0.25 / correct(TRAY, SETTINGS)[1].mean_luma
-    wavering = [edge * (1 + 0.04 * (-1) ** (number // 2)) for number in range(60)]
-    by_itself, smoothed = changes(gammas(wavering, smooth_s=0)), changes(gammas(wavering))
-    assert by_itself.max() > 0.4
-    assert smoothed.max() < 0.5 * by_itself.max()
-    assert smoothed.sum() < 0.5 * by_itself.sum()
+    wavering = [edge * (1 + part * (-1) ** (number // every)) for number in range(60)]
+    assert changes(gammas(wavering, smooth_s=0, fps=fps)).max() > 0.4, "by itself"
+    assert changes(gammas(wavering, fps=fps)).max() == 0.0
+
+
+def test_at_the_edge_the_light_that_stays_below_is_followed_after_a_moment():
+    edge = 0.25 / correct(TRAY, SETTINGS)[1].mean_luma
+    found = [exposure.gamma for _, _, exposure in gammas([1.1 * edge] * 5 + [0.9 * edge] * 20, noise=0.0)]
+    assert found[:7] == [1.0] * 7
+    wanted = correct(lit(TRAY, 0.9 * edge, noise=0.0), SETTINGS)[1].gamma
+    assert found[-1] == pytest.approx(wanted, rel=0.05)
+
+
+def test_at_hundreds_of_frames_a_second_it_follows_as_far():
+    """Steps smaller than a thousandth must add up."""
+    steady = SteadyGamma(0.15)
+    steady.follow(0.0, 0.3)
+    for number in range(1, 2001):
+        found = steady.follow(number / 1000, 0.25)
+    assert found == pytest.approx(0.25, rel=0.013)
 
 
 @pytest.mark.parametrize("fps", [5.0, 10.0, 30.0])
