@@ -51,7 +51,15 @@ class DecisionSettings(BaseModel):
     def _check_frames(self) -> DecisionSettings:
         if self.min_frames > self.max_frames:
             raise ValueError("min_frames must not be above max_frames")
+        in_table = self.bins.get(UNCERTAIN_BIN, self.uncertain_bin)
+        if in_table != self.uncertain_bin and "uncertain_bin" in self.model_fields_set:
+            raise ValueError(f"uncertain_bin is {self.uncertain_bin}, and bins.uncertain {in_table}: give one of them")
         return self
+
+    @property
+    def undecided_bin(self) -> str:
+        """The bin of everything undecided: the table's `uncertain`, else `uncertain_bin`."""
+        return self.bins.get(UNCERTAIN_BIN, self.uncertain_bin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,5 +188,4 @@ def make_verdicts(settings: DecisionSettings, classes: Sequence[str], thresholds
             expected=", ".join(classes),
             fix="correct the table, or use the bundle that it was written for",
         )
-    uncertain_bin = settings.bins.get(UNCERTAIN_BIN, settings.uncertain_bin)
-    return Verdicts(tuple(classes), thresholds, dict(settings.bins), uncertain_bin)
+    return Verdicts(tuple(classes), thresholds, dict(settings.bins), settings.undecided_bin)

@@ -56,7 +56,7 @@ def _event(config: DeviceConfig, bin_name: str | None) -> Event:
     """The decision for a bin; without one, that the bin is unsure."""
     now_s = time.monotonic()
     kind: DecisionKind = "accepted" if bin_name is not None else "uncertain"
-    target = bin_name if bin_name is not None else config.decision.uncertain_bin
+    target = bin_name if bin_name is not None else config.decision.undecided_bin
     if config.sinks.gpio.enabled and bin_name is not None and bin_name not in config.sinks.gpio.bins:
         raise ConfigError(
             "no such flap", where="[sinks.gpio.bins]", found=bin_name, expected=", ".join(config.sinks.gpio.bins)

@@ -38,11 +38,12 @@ class Health:
 
     def failed(self, error: object) -> None:
         """A try has failed; `error` is logged where the last one had worked."""
+        told = str(error) or type(error).__name__  # some libraries' errors have nothing but a name
         if not self.failing:
             self.failing, self._failures_before = True, self.failures
-            _log.error("%s is failing, the bin goes on without it: %s", self._name, error)
+            _log.error("%s is failing, the bin goes on without it: %s", self._name, told)
         self.failures += 1
-        self.last_error = str(error)
+        self.last_error = told
 
     def counts(self, waiting: int, overflowed: int = 0) -> SinkCounts:
         """Everything so far; `overflowed` are those that the queue dropped."""

@@ -65,6 +65,12 @@ def test_unsure(pins, flap):
     assert True not in switched(pins.pin(23))  # general has no flap here
 
 
+def test_unsure_opens_the_bin_that_the_table_names(pins, flap, monkeypatch):
+    monkeypatch.setenv("SMARTBIN_DECISION__BINS__UNCERTAIN", "recycling")
+    assert flap("unsure") == 0
+    assert True in switched(pins.pin(23))
+
+
 def test_rest_opens_nothing(pins, flap):
     assert flap("rest") == 0
     assert True not in switched(pins.pin(23))

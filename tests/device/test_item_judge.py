@@ -206,6 +206,11 @@ class TestBins:
         assert play([E] * 3 + [W] * 40, judge(bins={"uncertain": "landfill"}))[0].bin == "landfill"
         assert play([E] * 3 + [D] * 40, judge(uncertain_bin="rest"))[0].bin == "rest"
 
+    def test_two_words_on_doubt_are_refused(self):
+        with pytest.raises(ValueError, match="give one of them"):
+            DecisionSettings(bins={"uncertain": "landfill"}, uncertain_bin="general")
+        assert DecisionSettings(bins={"uncertain": "rest"}, uncertain_bin="rest").undecided_bin == "rest"
+
     def test_a_class_that_the_model_does_not_know_is_refused(self):
         with pytest.raises(ConfigError, match="does not know") as caught:
             judge(bins={"glas": "recycling"})

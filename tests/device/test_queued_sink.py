@@ -97,6 +97,14 @@ def test_what_fails_is_tried_again_and_said_once_each_way(sinks, caplog):
     assert caplog.text.count("post works again, after 4 failures") == 1
 
 
+def test_an_error_without_a_text_has_a_name(sinks, caplog):
+    sink = sinks(Scripted(NotImplementedError()))
+    sink.event(item(1))
+    wait_until(lambda: sink.counts.sent == 1, "the second try")
+    assert "goes on without it: NotImplementedError" in caplog.text
+    assert sink.counts.last_error == "NotImplementedError"
+
+
 def test_what_is_refused_is_not_tried_again(sinks):
     receiver = Scripted(DeliveryRefusedError("never"))
     sink = sinks(receiver)
