@@ -44,9 +44,12 @@ def _list(book: SampleBook, options: argparse.Namespace) -> int:
         console.print(_waiting_table(book, waiting[:_SHOWN]))
     if labelled:
         console.print(_label_table(labelled))
-    for name, told in _TOLD.items():
-        if (found := getattr(accuracy, name)) is not None:
-            console.print(f"{told}: {_interval(found)}", highlight=False)
+    models = list(dict.fromkeys(sample.model for sample in reversed(labelled)))
+    for model in models:
+        of_it = live_accuracy(book, model=model) if len(models) > 1 else accuracy
+        for name, told in _TOLD.items():
+            if (found := getattr(of_it, name)) is not None:
+                console.print(f"{model}: {told}: {_interval(found)}", highlight=False)
     return 0
 
 

@@ -12,9 +12,12 @@ Three figures, each with Wilson's 95 % interval:
 labels worth less: the interval is that of Kish's effective number, (Σw)² / Σw², which for two kinds weighted by their
 shares W is 1 / Σ W² / n.
 
-What the figures do not know: pictures that look like a kept one are not kept, nor those beyond the quotas, so that
-items which come again and again, and busy hours, count for less than their number; decisions in bad light have no guess
-and are left out; and who labels only the easy pictures, or only the wrong ones, gets the accuracy of these.
+A drawn picture that looks like a kept drawn one with the same guess is not kept, but the kept one counts for it as
+well: so items which come again and again have their weight.
+
+What the figures do not know: drawn pictures beyond the quotas, so that busy hours count for less; among the uncertain,
+what comes again and again counts once; decisions in bad light have no guess and are left out; and who labels only the
+easy pictures, or only the wrong ones, gets the accuracy of these.
 """
 
 from __future__ import annotations
@@ -86,7 +89,7 @@ def _counts(sample: Sample) -> bool:
 def _kind(samples: Sequence[Sample]) -> _Kind | None:
     if not samples:
         return None
-    weights = [1 / sample.share for sample in samples]
+    weights = [1 / sample.share + sample.stands_for for sample in samples]
     right = sum(weight for weight, sample in zip(weights, samples, strict=True) if is_right(sample))
     total = sum(weights)
     return _Kind(right / total, total**2 / sum(weight**2 for weight in weights), len(samples))

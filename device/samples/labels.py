@@ -23,8 +23,9 @@ Verdict: TypeAlias = Literal["class", "none", "skip"]
 
 _BUSY_S = 5.0
 _SELECT = """
-SELECT samples.id, event_id, samples.time_ms, samples.reason, share, file, decision, events.label, confidence, classes,
-  runs.model, verdict, current_labels.label, current_labels.time_ms, removed_ms IS NOT NULL, exported_ms IS NOT NULL
+SELECT samples.id, event_id, samples.time_ms, samples.reason, share, stands_for, file, decision, events.label,
+  confidence, classes, runs.model, verdict, current_labels.label, current_labels.time_ms, removed_ms IS NOT NULL,
+  exported_ms IS NOT NULL
 FROM samples JOIN events ON events.id = event_id JOIN runs ON runs.id = run_id
   LEFT JOIN current_labels ON sample_id = samples.id
 """
@@ -43,7 +44,8 @@ class Given:
 class Sample:
     """A kept picture, what the model thought (`guess`, None if it thought nothing), and its label if it has one.
 
-    `share` is the chance with which it was drawn. A removed one has no file any more, but its label still counts.
+    `share` is the chance with which it was drawn; `stands_for` the weight, 1 / share each, of other drawn decisions
+    whose pictures looked the same and were not kept. A removed one has no file any more, but its label still counts.
     """
 
     id: int
@@ -51,6 +53,7 @@ class Sample:
     time_ms: int
     reason: Reason
     share: float
+    stands_for: float
     file: str
     decision: str
     guess: str | None
@@ -129,8 +132,8 @@ class SampleBook:
 
 
 def _sample(row: tuple) -> Sample:  # type: ignore[type-arg]
-    number, event_id, time_ms, reason, share, file, decision, guess, confidence, classes, model = row[:11]
-    verdict, label, labelled_ms, removed, exported = row[11:]
+    number, event_id, time_ms, reason, share, stands_for, file, decision, guess, confidence, classes, model = row[:12]
+    verdict, label, labelled_ms, removed, exported = row[12:]
     given = Given(verdict, label, labelled_ms) if verdict is not None else None
     known = tuple(json.loads(classes))
     return Sample(
@@ -139,6 +142,7 @@ def _sample(row: tuple) -> Sample:  # type: ignore[type-arg]
         time_ms,
         reason,
         share,
+        stands_for,
         file,
         decision,
         guess,

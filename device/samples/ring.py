@@ -47,6 +47,14 @@ LIMIT 1
 """Who goes first: skipped pictures, then the oldest unlabelled of the kind that takes more space, then the oldest that
 were labelled and exported. One that was labelled and not yet exported never goes."""
 
+_STANDS_FOR = """
+UPDATE samples SET stands_for = stands_for + ? WHERE id = ? AND reason = 'random' AND EXISTS (
+  SELECT 1 FROM events AS own JOIN runs AS own_run ON own_run.id = own.run_id, events AS new
+    JOIN runs AS new_run ON new_run.id = new.run_id
+  WHERE own.id = samples.event_id AND new.id = ? AND own.label = new.label AND own_run.model = new_run.model
+)
+"""
+
 
 class SampleRing:
     """Keeps pictures. `counts` says what became of those that were offered."""
@@ -114,11 +122,11 @@ class SampleRing:
         event_id = store.event_id(run_uid, picked.seq)
         if event_id is None:
             return "no_event"
+        found = fingerprint(picked.image)
+        if self._is_known(store, event_id, picked, found):
+            return "duplicate"
         if not self._quotas[picked.reason].allows(self._now_s()):
             return "over_quota"
-        found = fingerprint(picked.image)
-        if any(difference(found, kept) < self._settings.min_difference for kept in self._hashes.values()):
-            return "duplicate"
         if not self._disk_has_room():
             return "disk_full"
         data = encode(picked.image, self._settings.max_side, self._settings.quality)
@@ -134,6 +142,23 @@ class SampleRing:
         self._hashes[number] = found
         self._quotas[picked.reason].take(self._now_s())
         return "kept"
+
+    def _is_known(self, store: EventStore, event_id: int, picked: Picked, found: int) -> bool:
+        """Whether a kept picture looks like this one.
+
+        Of drawn ones the kept one then stands for this one, too, or the accuracy would leave out what comes again and
+        again; so only one does that was drawn, of the same model with the same guess. Else it is kept as well.
+        """
+        apart = sorted((difference(found, other), kept) for kept, other in self._hashes.items())
+        alike = [kept for least, kept in apart if least < self._settings.min_difference]
+        if not alike or picked.reason != "random":
+            return bool(alike)
+        for kept in alike:
+            with store.transaction() as connection:
+                counted = connection.execute(_STANDS_FOR, (1 / picked.share, kept, event_id)).rowcount
+            if counted:
+                return True
+        return False
 
     def _disk_has_room(self) -> bool:
         free = self._free_bytes(self._folder)

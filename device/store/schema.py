@@ -70,7 +70,11 @@ ALTER TABLE events ADD COLUMN uid TEXT;
 CREATE INDEX events_by_uid ON events (uid) WHERE uid IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_EVENTS, _SAMPLES, _EVENT_UIDS)
+_STANDS_FOR = """
+ALTER TABLE samples ADD COLUMN stands_for REAL NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_EVENTS, _SAMPLES, _EVENT_UIDS, _STANDS_FOR)
 """Entry n makes version n + 1 of version n."""
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -168,9 +168,9 @@ def _add_history(api: APIRouter, bin_: Bin) -> None:
 
     @api.get("/counts", tags=["history"], responses=unavailable)
     def counts(days: Annotated[int, Query(ge=1, le=366)] = 14) -> Counts:
-        """Decisions a day and class, and how often the bin is right."""
+        """Decisions a day and class, and how often the model that runs is right, by the labels."""
         found, today = bin_.archive.days(days)
-        accuracy = bin_.archive.accuracy()
+        accuracy = bin_.accuracy()
         return Counts(
             days=[DayAnswer(day=day.day.isoformat(), counts=day.counts) for day in days_of(found, today, days)],
             uncertain=bin_.archive.uncertain_share(days),

@@ -64,9 +64,9 @@ class Archive:
         with EventReader(self._there()) as reader:
             return reader.uncertain_rate(self._days_ago_ms(days)).share
 
-    def accuracy(self) -> LiveAccuracy:
-        """How often the bin is right, from the labels."""
-        return live_accuracy(self._book())
+    def accuracy(self, model: str | None) -> LiveAccuracy:
+        """How often a model, as the run calls it, is right by the labels; None: all that ever ran."""
+        return live_accuracy(self._book(), model=model)
 
     def waiting(self, limit: int, before: int | None = None) -> list[Sample]:
         """Pictures without a label, newest first."""

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from device.config import DeviceConfig
 from device.region_choice import RegionChoice, described
+from device.samples.accuracy import LiveAccuracy
 from device.status import BinStatus
 from device.web.archive import Archive
 from device.web.config_view import Setting, settings_of
@@ -48,6 +49,11 @@ class Bin:
             return found
         drawn = {"value": described(self.region.region), "origin": "page"}
         return [one.model_copy(update=drawn) if one.key == REGION_KEY else one for one in found]
+
+    def accuracy(self) -> LiveAccuracy:
+        """How often the model that runs is right, by the labels."""
+        session = self.status.session
+        return self.archive.accuracy(session.model if session is not None else None)
 
     def trouble(self) -> list[str]:
         """Why it is not ready to judge an item; nothing if it is."""

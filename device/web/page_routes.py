@@ -129,7 +129,7 @@ def _add_history(router: APIRouter, pages: Pages) -> None:
         classes = bin_.shelf.running.manifest.classes
         try:
             counted, today = bin_.archive.days(number)
-            accuracy, trouble = bin_.archive.accuracy(), ""
+            accuracy, trouble = bin_.accuracy(), ""
             uncertain = bin_.archive.uncertain_share(number)
         except (Refusal, StoreError) as error:
             return pages.show(request, "counts.html", trouble=_reason(error), choices=_DAYS, number=number)
@@ -147,6 +147,7 @@ def _add_history(router: APIRouter, pages: Pages) -> None:
             total=sum(day.total for day in found),
             uncertain=uncertain,
             accuracy=accuracy,
+            model=bin_.status.session.model if bin_.status.session is not None else "",
         )
 
 

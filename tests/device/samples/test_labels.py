@@ -9,7 +9,7 @@ from device.samples.accuracy import estimate, live_accuracy
 from device.samples.labels import Given, Sample, SampleBook
 from smartbin.calibration import wilson_interval
 from smartbin.errors import StoreError
-from tests.device.samples.staged import bench
+from tests.device.samples.staged import bench, picture
 from tests.device.store.rows import CLASSES, NOON_MS
 
 
@@ -60,7 +60,7 @@ def test_labels_that_cannot_be(stage, book):
 def sample(number, *, guess="glass", label="glass", verdict="class", reason="random", share=0.1) -> Sample:
     given = Given(verdict, label if verdict == "class" else None, 0)
     kind = "accepted" if reason == "random" else "uncertain"
-    return Sample(number, number, 0, reason, share, "f", kind, guess, 0.9, CLASSES, "m", given, False, False)
+    return Sample(number, number, 0, reason, share, 0.0, "f", kind, guess, 0.9, CLASSES, "m", given, False, False)
 
 
 def labelled(right, wrong, **options):
@@ -98,6 +98,18 @@ class TestAccuracy:
         found = estimate(easy + hard, accepted=200, uncertain=0).accepted
         assert found.share == pytest.approx(0.5)
         assert found.high - found.low > 0.4, "unequal weights are worth less"
+
+    def test_what_comes_again_and_again_counts_as_often(self, stage, book):
+        """Nine of ten items are one cup, which it knows; the tenth is another thing each time, which it does not."""
+        for number in range(40):
+            cup = number % 10 != 0
+            stage.offer(picture(7 if cup else 100 + number), reason="random", share=0.5, label="glass")
+        for sample in book.waiting():
+            book.give(sample.id, "class", "glass" if sample.stands_for else "paper")
+        found = live_accuracy(book).accepted
+        assert found.labels == 5
+        assert found.share == pytest.approx(0.9)
+        assert found.low < 0.5, "five labels say little"
 
     def test_none_of_the_classes_is_wrong_and_skipped_is_nothing(self, stage, book):
         for _ in range(4):

@@ -45,6 +45,39 @@ def test_near_duplicates_are_not_kept(stage):
     assert stage.ring.counts == {"duplicate": 1}
 
 
+class TestDrawnTwice:
+    """A drawn picture that is not kept, because one like it is, is not lost to the accuracy."""
+
+    def test_the_kept_one_stands_for_it(self, stage):
+        assert stage.offer(picture(5), reason="random", share=0.1) == "kept"
+        assert stage.offer(lit(picture(5), 0.9, noise=2.0), reason="random", share=0.1) == "duplicate"
+        assert stage.offer(picture(5), reason="random", share=0.5) == "duplicate"
+        assert stage.rows("share, stands_for") == [(0.1, 12.0)]
+        stage.ring = stage.new_ring()
+        stage.offer(picture(5), reason="random", share=0.1)
+        assert stage.rows("stands_for") == [(22.0,)]
+
+    @pytest.mark.parametrize("other", [{"label": "paper"}, {"uid": "bbbb", "model": "lite2 2 (fp16)"}])
+    def test_another_guess_or_model_is_an_answer_of_its_own(self, stage, other):
+        stage.offer(picture(5), reason="random", share=0.1)
+        assert stage.offer(picture(5), reason="random", share=0.1, **other) == "kept"
+        assert stage.offer(picture(5), reason="random", share=0.1, **other) == "duplicate"
+        assert stage.rows("stands_for") == [(0.0,), (10.0,)]
+
+    def test_one_that_was_kept_for_doubt_does_not_stand_for_it(self, stage):
+        stage.offer(picture(5))
+        assert stage.offer(picture(5), reason="random", share=0.1) == "kept"
+        assert stage.offer(picture(5)) == "duplicate"
+        assert stage.rows("reason, stands_for") == [("uncertain", 0.0), ("random", 0.0)]
+
+    def test_beyond_the_quota_it_still_counts(self, tmp_path):
+        with bench(tmp_path, per_minute=1) as stage:
+            stage.offer(picture(5), reason="random", share=0.5)
+            assert stage.offer(picture(6), reason="random", share=0.5) == "over_quota"
+            assert stage.offer(picture(5), reason="random", share=0.5) == "duplicate"
+            assert stage.rows("stands_for") == [(2.0,)]
+
+
 def test_quotas_are_each_kinds_own(tmp_path):
     with bench(tmp_path, per_minute=2, per_hour=3, per_day=4) as stage:
         assert [stage.offer() for _ in range(3)] == ["kept", "kept", "over_quota"]

@@ -119,6 +119,14 @@ def test_counts_of_days_and_the_accuracy(staged):
     assert (counts["accepted_right"]["share"], counts["accepted_right"]["labels"]) == (1.0, 1)
 
 
+def test_the_accuracy_is_that_of_the_model_that_runs(staged):
+    client = staged.client()
+    client.put("/api/samples/1/label", json={"verdict": "class", "label": "red"})
+    staged.status.session = replace(staged.status.session, model="tiny 2 (fp32)")
+    assert client.get("/api/counts").json()["accepted_right"] is None
+    assert "Right of tiny 2 (fp32), by the labels" in client.get("/counts").text
+
+
 def test_where_nothing_is_kept_it_says_so(tmp_path, tiny_bundle):
     client = stage_bin(tmp_path, tiny_bundle, keeps=False).client()
     for path in ("/api/events", "/api/samples", "/api/counts"):
