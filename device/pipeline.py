@@ -9,12 +9,13 @@ from device.frame import Frame
 from device.presence import PresenceReading
 from device.presence_sensor import Presence, SensedPresence
 from device.region import Region, crop_region
+from device.sharpness import sharpness
 from device.steady_light import SteadyGamma
 from smartbin.brightness import light_state
 from smartbin.classifier import Classifier
 from smartbin.images import BgrImage
 from smartbin.latency import StageTimer
-from smartbin.prediction import Prediction, predictions
+from smartbin.prediction import predictions
 from smartbin.preprocess import NetworkInput, PreprocessSpec, to_input
 
 EVERYTHING_PRESENT = PresenceReading(present=True, still=True)
@@ -63,11 +64,12 @@ class Pipeline:
             reading = EVERYTHING_PRESENT
             if self._presence is not None:
                 with self.timer.stage("presence"):
-                    reading = _in_whole_picture(self._presence.update(frame.captured_s, image), self._region)
-            observation = self._observe(frame, prepared, reading)
+                    reading = self._presence.update(frame.captured_s, image)
+            observation = self._observe(frame, image, prepared, reading)
             with self.timer.stage("decide"):
                 self._last_s = frame.captured_s
                 decision = self.judge.update(frame.captured_s, observation)
+        reading = replace(_in_whole_picture(reading, self._region), sharpness=observation.sharpness)
         return Step(observation, reading, decision)
 
     def finish(self) -> Decision | None:
@@ -105,22 +107,21 @@ class Pipeline:
             return to_input(image, self._spec)
         return to_input(image, self._spec, lambda wanted: steady.follow(now_s, wanted))
 
-    def _observe(self, frame: Frame, prepared: NetworkInput, reading: PresenceReading) -> Observation:
-        """What is known of the frame; it is classified only if the judge could use that."""
+    def _observe(self, frame: Frame, image: BgrImage, prepared: NetworkInput, reading: PresenceReading) -> Observation:
+        """What is known of the frame; only if the judge could use that, it is classified and its sharpness measured."""
         light = light_state(prepared.exposure, self._spec.brightness)
-
-        def seen(prediction: Prediction | None) -> Observation:
-            return Observation(
-                reading.present, reading.still, light, prepared.exposure, prediction, reading.sharpness, frame.truth
-            )
-
-        observation = seen(None)
+        observation = Observation(
+            reading.present, reading.still, light, prepared.exposure, sharpness=reading.sharpness, truth=frame.truth
+        )
         if not self.judge.wants_prediction(observation):
             return observation
         with self.timer.stage("classify"):
             output = self._classifier.classify(prepared.image[None])
             (prediction,) = predictions(output, self._classifier.classes)
-        return seen(prediction)
+        if self._presence is None:
+            return replace(observation, prediction=prediction)
+        measured = sharpness(image, reading.box, self._spec.size)
+        return replace(observation, prediction=prediction, sharpness=measured)
 
 
 def _in_whole_picture(reading: PresenceReading, region: Region | None) -> PresenceReading:

@@ -142,11 +142,12 @@ def run_daemon(
             status.watch(
                 lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
             )
-            region = RegionChoice(regions_file(), str(source), config.presence.region, daemon.look_at)
             page: OpenPage | None = None
             if config.page.enabled:
-                page = open_page(page_parts(setup, status, clock, region, reloader, keeps=bool(kept)))
+                page = open_page(page_parts(setup, status, clock, daemon, reloader, keeps=bool(kept)))
                 stack.callback(page.close)
+            else:
+                choose_region(setup, daemon)
         except SmartbinError as error:
             return Ended(0, error)
         failure: SmartbinError | None = None
@@ -162,13 +163,19 @@ def run_daemon(
 
 
 def page_parts(
-    setup: Setup, status: BinStatus, clock: Clock, region: RegionChoice, reloader: Reloader, *, keeps: bool
+    setup: Setup, status: BinStatus, clock: Clock, daemon: Daemon, reloader: Reloader, *, keeps: bool
 ) -> PageParts:
     """What the page is made of."""
     config = setup.config
     test = partial(test_here, config=config)
     name = config.device.resolve_name()
+    region = choose_region(setup, daemon)
     return PageParts(name, config, setup.origins, status, setup.bundle, test, clock, region, keeps, reloader.request)
+
+
+def choose_region(setup: Setup, daemon: Daemon) -> RegionChoice:
+    """What the daemon looks at: as configured, or as it was drawn on the page."""
+    return RegionChoice(regions_file(), str(setup.source), setup.config.presence.region, daemon.look_at)
 
 
 def _hangs() -> StalledError:
