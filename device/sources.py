@@ -14,6 +14,8 @@ from smartbin.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mjpg", ".mjpeg", ".ts"})
 
+_SECRET_WORD = re.compile(r"((?:pass\w*?|pwd|token|secret|api_?key|auth\w*?)=)[^&;/?#]*", re.IGNORECASE)
+
 SOURCE_FORMS = (
     "camera:0 (USB camera 0), /dev/video0, csi:0 (Jetson's own camera connector), rtsp://HOST/PATH, "
     "a video file, a photo, a folder of photos, scene (the built-in one), or test://SOURCE?faults=… (any of these, "
@@ -45,14 +47,14 @@ class CsiSource:
 
 @dataclass(frozen=True, slots=True)
 class RtspSource:
-    """A network camera. Printed without its user name and password."""
+    """A network camera. Printed without its user name, and without passwords, also those that some have in the path."""
 
     url: str
     live = True
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return hide_words(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
 
     def __repr__(self) -> str:
         return f"RtspSource({self})"
@@ -107,6 +109,11 @@ class DrillSource:
 
 
 Source: TypeAlias = PlainSource | DrillSource
+
+
+def hide_words(address: str) -> str:
+    """An address without the values of `password=`, `token=` and their like."""
+    return _SECRET_WORD.sub(r"\1***", address)
 
 
 def shown(source: Source) -> PlainSource:

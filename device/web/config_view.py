@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from device.sources import hide_words
 from smartbin.config import COMMAND_LINE, ENVIRONMENT
 
 Origin: TypeAlias = Literal["default", "file", "environment", "command line", "page"]
@@ -99,10 +100,10 @@ def hide_in_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         if "@" not in parts.netloc and parts.scheme not in ("http", "https"):
-            return text
+            return hide_words(text)
     except ValueError:
         return HIDDEN
     host = parts.netloc.rpartition("@")[2]
     if parts.scheme in ("http", "https"):
         return f"{parts.scheme}://{host}/{HIDDEN if parts.path.strip('/') or parts.query else ''}"
-    return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{host}"))
+    return hide_words(urlunsplit(parts._replace(netloc=f"{HIDDEN}@{host}")))

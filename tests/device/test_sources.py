@@ -72,3 +72,17 @@ def test_passwords_are_not_printed():
     assert "secret" not in repr(source)
     assert isinstance(source, RtspSource)
     assert "secret" in source.url
+
+
+@pytest.mark.parametrize(
+    ("url", "printed"),
+    [
+        ("rtsp://cam/live?channel=1&token=hush", "rtsp://cam/live?channel=1&token=***"),
+        ("rtsp://cam/?user=me&Password=hu_sh&stream=0", "rtsp://cam/?user=me&Password=***&stream=0"),
+        ("rtsp://cam/user=me&pwd=hush/0.sdp", "rtsp://cam/user=me&pwd=***/0.sdp"),
+        ("rtsp://cam:554/h264?channel=1&subtype=0", "rtsp://cam:554/h264?channel=1&subtype=0"),
+    ],
+)
+def test_passwords_in_the_path_are_not_printed_either(url, printed):
+    assert str(parse_source(url)) == printed
+    assert str(parse_source(f"test://{url.partition('?')[0]}")).endswith(printed.partition("?")[0])

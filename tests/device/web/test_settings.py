@@ -73,6 +73,8 @@ def test_secrets_are_hidden():
     ("text", "shown"),
     [
         ("rtsp://user:hush@cam.local:554/stream?x=1", f"rtsp://{HIDDEN}@cam.local:554/stream?x=1"),
+        ("rtsp://user:hush@cam.local/s?token=hush", f"rtsp://{HIDDEN}@cam.local/s?token=***"),
+        ("rtsp://cam.local/s?x=1&password=hush", "rtsp://cam.local/s?x=1&password=***"),
         ("rtsp://cam.local/stream", "rtsp://cam.local/stream"),
         ("https://example.org", "https://example.org/"),
         ("http://user:hush@example.org/", "http://example.org/"),
