@@ -18,8 +18,9 @@ from device.config import DeviceConfig
 from device.service_notifier import ServiceNotifier
 from device.sources import Source, parse_source
 from smartbin.bundle import Bundle
+from smartbin.bundle_store import read_trusted
 from smartbin.classifier import Classifier
-from smartbin.errors import SmartbinError
+from smartbin.errors import BundleError, SmartbinError
 from smartbin.golden import self_test
 from smartbin.runtime import open_classifier
 
@@ -61,6 +62,24 @@ def prepare(
         classifier.close()
         raise
     return Setup(config, origins, source, bundle, classifier)
+
+
+def prepare_first(config: DeviceConfig, origins: Mapping[str, str]) -> Setup:
+    """`prepare` at the start of the daemon. Where the installed bundle is damaged or gone, as on a worn card, the one
+    before it runs, if it is whole, and this is said aloud; a bundle that the configuration names has none before it.
+    """
+    try:
+        return prepare(config, origins)
+    except BundleError as refusal:
+        before = config.bundles.store.previous if config.runtime.bundle is None else None
+        if before is None:
+            raise
+        try:
+            bundle = read_trusted(before, config.bundles.public_key)
+        except BundleError:
+            raise refusal from None
+        _log.error("the installed bundle is refused, the one before it runs, %s: %s", before.name, refusal)
+        return prepare(config, origins, bundle=bundle)
 
 
 class Reloader:

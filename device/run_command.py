@@ -30,7 +30,7 @@ from device.pipeline import Pipeline
 from device.presence import PresenceDetector
 from device.presence_sensor import make_presence
 from device.region_choice import RegionChoice, regions_file
-from device.reload import LinkedStop, Reloader, Setup, prepare
+from device.reload import LinkedStop, Reloader, Setup, prepare, prepare_first
 from device.service_notifier import ServiceNotifier
 from device.signals import reload_on_hangup
 from device.sinks import Sink, SinkGroup
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             stack.callback(notifier.end)
         reloader = stack.enter_context(Reloader(read, notifier))
         stack.enter_context(reload_on_hangup(reloader.request, stop))
-        run_setups(prepare(config, origins), clock, stop, reloader, notifier)
+        run_setups(prepare_first(config, origins), clock, stop, reloader, notifier)
     return 0
 
 

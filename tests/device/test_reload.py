@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,9 +19,11 @@ import pytest
 from device import reload, run_command
 from device.clock import ManualClock
 from device.config import load_config_with_origins
-from device.reload import LinkedStop, Reloader, prepare
+from device.reload import LinkedStop, Reloader, prepare, prepare_first
 from device.run_command import Ended, run_setups
-from smartbin.errors import CameraError, ConfigError, InferenceError
+from smartbin.bundle_store import BundleStore
+from smartbin.errors import BundleError, CameraError, ConfigError, InferenceError
+from smartbin.signing import make_key
 from tests.device.broker import wait_until
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -98,6 +101,59 @@ class TestReloader:
             reloader.request()
             second = until(lambda: reloader._ready if reloader._ready is not first else None)
         assert closed == [first, second]
+
+
+class TestFirst:
+    """The bundle at the start of the daemon: the installed one, or what there is instead."""
+
+    @pytest.fixture
+    def installed(self, tmp_path):
+        """Versions 1 and 2, one after the other; the second is current."""
+        store = BundleStore(tmp_path / "bundles")
+        for version in ("1", "2"):
+            store.install(write_tiny_bundle(tmp_path / version, version=version).path, lambda copy: None)
+        return store
+
+    def first(self, tmp_path, **fields):
+        config, origins = load_config_with_origins(None, {"bundles.folder": tmp_path / "bundles", **fields})
+        setup = prepare_first(config, origins)
+        setup.classifier.close()
+        return setup.bundle.manifest.version
+
+    @staticmethod
+    def damage(folder):
+        model = folder / "model.onnx"
+        model.write_bytes(model.read_bytes()[:-1] + b"?")
+
+    def test_a_whole_one_runs(self, tmp_path, installed):
+        assert self.first(tmp_path) == "2"
+
+    @pytest.mark.parametrize("harm", ["damaged", "gone"])
+    def test_instead_of_a_damaged_or_lost_one_the_one_before_runs(self, tmp_path, installed, harm, caplog):
+        if harm == "gone":
+            shutil.rmtree(installed.current)
+        else:
+            self.damage(installed.current)
+        assert self.first(tmp_path) == "1"
+        assert "the installed bundle is refused, the one before it runs" in caplog.text
+
+    def test_where_both_are_damaged_the_first_refusal_is_told(self, tmp_path, installed):
+        self.damage(installed.current)
+        self.damage(installed.previous)
+        with pytest.raises(BundleError) as caught:
+            self.first(tmp_path)
+        assert str(installed.current) in str(caught.value)
+        assert caught.value.exit_code == 3
+
+    def test_an_unsigned_one_before_is_no_way_out(self, tmp_path, installed):
+        pytest.importorskip("cryptography", reason="no cryptography here: signatures cannot be looked at")
+        with pytest.raises(BundleError):
+            self.first(tmp_path, **{"bundles.public_key": make_key(tmp_path / "private.pem")})
+
+    def test_one_that_is_named_has_none_before_it(self, tmp_path, installed):
+        self.damage(installed.current)
+        with pytest.raises(BundleError):
+            self.first(tmp_path, **{"runtime.bundle": installed.current})
 
 
 class TestLinkedStop:
