@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from device.config import SinkSettings
+from device.config import DeviceConfig, SinkSettings
 from device.machine import Machine
 from device.presence_sensor import SensorSettings
 
@@ -20,6 +20,15 @@ def needed_libraries(settings: SinkSettings) -> Iterator[tuple[str, str, str]]:
             yield "gpio", "adafruit_motor", "servo-board"
     if settings.serial.enabled:
         yield "serial", "serial", "serial"
+
+
+def unmatched_flaps(config: DeviceConfig, classes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Bins that a decision may name and that have no flap of `[sinks.gpio.bins]`, and flaps that none ever opens."""
+    if not config.sinks.gpio.enabled or not config.sinks.gpio.bins:
+        return [], []
+    named = {config.decision.bins.get(name, name) for name in classes} | {config.decision.undecided_bin}
+    flaps = set(config.sinks.gpio.bins)
+    return sorted(named - flaps), sorted(flaps - named)
 
 
 def look_at_sensor(settings: SensorSettings | None, machine: Machine) -> Iterator[tuple[str, bool, str, str]]:

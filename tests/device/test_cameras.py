@@ -11,9 +11,9 @@ import pytest
 from device import v4l2
 from device.camera_settings import CameraMode, CameraSettings, RtspSettings, refused
 from device.clock import ManualClock
-from device.doctor import built_with
 from device.frame import BadFrameError
 from device.gstreamer import csi_pipeline, opencv_has_gstreamer, rtsp_pipeline
+from device.machine_checks import built_with
 from device.opencv_camera import OpenCvCamera, as_bgr, device_number
 from device.sources import CsiSource, DeviceSource, RtspSource
 from smartbin.errors import CameraError

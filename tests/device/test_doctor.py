@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from device import doctor as doctor_module
+from device import machine_checks
 from device.camera_check import CameraTrial, try_camera
 from device.camera_settings import Answer, CameraMode
 from device.cli import main
 from device.clock import ManualClock
 from device.config import DeviceConfig, SourceSettings, load_config
-from device.doctor import Check, check_bundle, check_camera, doctor, examine
+from device.doctor import check_camera, doctor
 from device.machine import ThisMachine
+from device.machine_checks import Check, check_bundle, examine
 from device.opencv_camera import OpenCvCamera
 from smartbin.brightness import Exposure
 from smartbin.errors import CameraError
@@ -22,7 +24,7 @@ from tests.device.staging import FakeCapture
 
 @pytest.fixture(autouse=True)
 def whole_bundle(monkeypatch, tiny_bundle):
-    monkeypatch.setattr(doctor_module, "builtin_bundle_path", lambda: tiny_bundle)
+    monkeypatch.setattr(machine_checks, "builtin_bundle_path", lambda: tiny_bundle)
 
 
 def found(machine) -> dict[str, Check]:
@@ -78,7 +80,7 @@ def test_what_is_missing_is_said_with_what_to_do(machine, name, level, advice):
 
 
 def test_a_damaged_bundle_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor_module, "builtin_bundle_path", lambda: tmp_path)
+    monkeypatch.setattr(machine_checks, "builtin_bundle_path", lambda: tmp_path)
     (check,) = check_bundle(StagedMachine())
     assert check.level == "fail"
 
@@ -98,11 +100,11 @@ class TestSinks:
         "[sinks.gpio]\nenabled = true\n[sinks.gpio.bins.a]\nchannel = 1\n"
     )
 
-    def look(self, tmp_path, capsys, machine, toml=CONFIG):
+    def look(self, tmp_path, capsys, machine, toml=CONFIG, names=("sink ", "presence")):
         (tmp_path / "bin.toml").write_text(toml)
         code = doctor(as_json=True, machine=machine, config=load_config(tmp_path / "bin.toml", {}))
         records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        return code, [record for record in records if record["name"].startswith(("sink ", "presence"))]
+        return code, [record for record in records if record["name"].startswith(names)]
 
     def test_what_is_missing_is_named(self, tmp_path, capsys):
         code, checks = self.look(tmp_path, capsys, StagedMachine(allowed=False))
@@ -124,6 +126,21 @@ class TestSinks:
         toml = "[sinks.gpio]\nenabled = true\nboard = 'jetson'\n[sinks.gpio.bins.a]\nservo = 33\n"
         _, (check,) = self.look(tmp_path, capsys, StagedMachine(), toml)
         assert "smartbin[jetson]" in check["fix"]
+
+    @pytest.mark.parametrize(
+        ("table", "flaps", "told"),
+        [
+            ("red = 'a'\ngreen = 'a'\nblue = 'b'\nuncertain = 'b'", "ab", []),
+            ("red = 'a'\ngreen = 'a'\nblue = 'b'", "ab", ["no flap for general"]),
+            ("red = 'a'\ngreen = 'a'\nuncertain = 'a'", "ax", ["no flap for blue; nothing opens x"]),
+        ],
+    )
+    def test_flaps_and_decisions_have_the_same_names(self, tmp_path, capsys, tiny_bundle, table, flaps, told):
+        pins = "".join(f"[sinks.gpio.bins.{name}]\nservo = {pin}\n" for pin, name in enumerate(flaps, 10))
+        bundle = f"[runtime]\nbundle = '{tiny_bundle}'\n"
+        toml = f"{bundle}[decision.bins]\n{table}\n[sinks.gpio]\nenabled = true\n{pins}"
+        _, checks = self.look(tmp_path, capsys, StagedMachine(), toml, ("flaps",))
+        assert [check["found"] for check in checks] == told
 
     @pytest.mark.parametrize(("board", "extra"), [("gpiozero", "gpio"), ("jetson", "jetson")])
     def test_the_presence_sensor_s_library(self, tmp_path, capsys, board, extra):

@@ -14,9 +14,9 @@ import pytest
 from device.camera_settings import CameraMode, CameraSettings, RtspSettings
 from device.capture import Capture, ReconnectSettings
 from device.clock import SystemClock
-from device.doctor import built_with
 from device.frame import BadFrameError
 from device.gstreamer import rtsp_pipeline
+from device.machine_checks import built_with
 from device.opencv_camera import OpenCvCamera
 from device.sources import RtspSource
 from device.watched_camera import WatchedCamera, WatchLimits
