@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ from smartbin.runtime import open_classifier
 
 _log = logging.getLogger(__name__)
 _JOIN_S = 5.0
+_TOLD_CHARACTERS = 500
 _SETTLE_S = 1.0  # who asked on the page gets the answer before its server changes, too
 
 Read: TypeAlias = Callable[[], tuple[DeviceConfig, Mapping[str, str]]]
@@ -82,16 +84,34 @@ def prepare_first(config: DeviceConfig, origins: Mapping[str, str]) -> Setup:
         return prepare(config, origins, bundle=bundle)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a setup that was asked for does not run, and when that was found out."""
+
+    error: SmartbinError
+    time: datetime
+
+    @property
+    def told(self) -> str:
+        """In one line, for who does not see the log: what, where, what was found. Secrets are in none of them."""
+        parts = (self.error.what, self.error.where, self.error.found)
+        return "; ".join(" ".join(str(part).split()) for part in parts if part is not None)[:_TOLD_CHARACTERS]
+
+
 class Reloader:
-    """A thread that prepares another setup when it is asked, and holds it until the main loop takes it."""
+    """A thread that prepares another setup when it is asked, and holds it until the main loop takes it.
+
+    `on_refusal` is called, from any thread, when one was refused.
+    """
 
     def __init__(self, read: Read, notifier: ServiceNotifier | None = None) -> None:
         self._read, self._notifier = read, notifier
         self._asked, self._lock = threading.Condition(), threading.Lock()
         self._wanted = self._closing = False
         self._ready: Setup | None = None
-        self.refusal: SmartbinError | None = None
-        """Why the last one that was asked for was refused; None if it was not."""
+        self.refusal: Refusal | None = None
+        """Why the last one that was asked for does not run; None if it does, or is still being tested."""
+        self.on_refusal: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._work, name="reload", daemon=True)
         self._thread.start()
 
@@ -104,8 +124,13 @@ class Reloader:
     def request(self) -> None:
         """Ask for what the files say now. Returns at once; several in a row are one. Any thread, no signal handler."""
         with self._asked:
-            self._wanted = True
+            self._wanted, self.refusal = True, None
             self._asked.notify_all()
+
+    def refuse(self, error: SmartbinError) -> None:
+        """Remember why the last one does not run."""
+        self.refusal = Refusal(error, datetime.now(timezone.utc))
+        self.on_refusal()
 
     @property
     def due(self) -> bool:
@@ -145,12 +170,11 @@ class Reloader:
         try:
             setup = prepare(*self._read(), test=True)
         except SmartbinError as error:
-            self.refusal = error
             _log.error("not taken, the bin goes on as it was: %s", error)
+            self.refuse(error)
             if self._notifier is not None:
                 self._notifier.reloaded()
             return
-        self.refusal = None
         with self._lock:
             replaced, self._ready = self._ready, setup
         if replaced is not None:

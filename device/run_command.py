@@ -41,6 +41,7 @@ from device.steady_light import SteadyGamma
 from device.store_sink import StoreSink, open_store
 from device.summary import print_summary
 from device.watchdog import Watchdog, exit_stalled
+from device.web.memory import PageMemory
 from device.web.opening import OpenPage, open_page
 from device.web.parts import PageParts
 from smartbin.bundle import MANIFEST_FILE, Bundle, sha256_file
@@ -85,10 +86,12 @@ def run_setups(
     One that fails before its first frame makes way for the one before it; any other failure is raised.
     """
     before: Setup | None = None
+    memory = PageMemory(clock.now_s)
     while True:
-        ended = run_daemon(setup, clock, LinkedStop(stop), reloader, notifier)
+        ended = run_daemon(setup, clock, LinkedStop(stop), reloader, notifier, memory=memory)
         if ended.failure is not None and ended.frames == 0 and before is not None and not stop.is_set():
             _log.error("the new configuration does not work, back to the one before: %s", ended.failure)
+            reloader.refuse(ended.failure)
             setup, before = prepare(before.config, before.origins, bundle=before.bundle), None
             continue
         if ended.failure is not None:
@@ -115,12 +118,14 @@ def run_daemon(
     reloader: Reloader,
     notifier: ServiceNotifier | None = None,
     *,
+    memory: PageMemory | None = None,
     opener: Callable[[], Camera] | None = None,
     watching: Sequence[Sink] = (),
 ) -> Ended:
     """One run of a setup, until it ends, fails, or another setup is due. Closes the setup's classifier.
 
-    `opener` opens another camera in the source's place and `watching` are told, too: what benchmarks and drills stage.
+    `memory` is what the page of the run before knew of its visitors. `opener` opens another camera in the source's
+    place and `watching` are told, too: what benchmarks and drills stage.
     """
     config, source, bundle, classifier = setup.config, setup.source, setup.bundle, setup.classifier
     with ExitStack() as stack:
@@ -133,7 +138,7 @@ def run_daemon(
             status = BinStatus(clock)
             opened = open_sinks(config, Console(), clock, live=source.live)
             sinks = SinkGroup([*opened, *kept, *told, status, *watching], reader_gone=stop.set)
-            join_fleet(config, lambda: bundle, opened, lambda: queue_counts(kept, sinks), clock, reloader.request)
+            join_fleet(config, lambda: bundle, opened, lambda: queue_counts(kept, sinks), clock, reloader)
             on_progress = notifier.alive if notifier is not None else None
             daemon = assemble(
                 config, source, bundle, classifier, sinks, clock, stop, opener,
@@ -144,7 +149,7 @@ def run_daemon(
             )
             page: OpenPage | None = None
             if config.page.enabled:
-                page = open_page(page_parts(setup, status, clock, daemon, reloader, keeps=bool(kept)))
+                page = open_page(page_parts(setup, status, clock, daemon, reloader, memory, keeps=bool(kept)))
                 stack.callback(page.close)
             else:
                 choose_region(setup, daemon)
@@ -163,14 +168,30 @@ def run_daemon(
 
 
 def page_parts(
-    setup: Setup, status: BinStatus, clock: Clock, daemon: Daemon, reloader: Reloader, *, keeps: bool
+    setup: Setup,
+    status: BinStatus,
+    clock: Clock,
+    daemon: Daemon,
+    reloader: Reloader,
+    memory: PageMemory | None = None,
+    *,
+    keeps: bool,
 ) -> PageParts:
     """What the page is made of."""
     config = setup.config
-    test = partial(test_here, config=config)
-    name = config.device.resolve_name()
-    region = choose_region(setup, daemon)
-    return PageParts(name, config, setup.origins, status, setup.bundle, test, clock, region, keeps, reloader.request)
+    return PageParts(
+        config.device.resolve_name(),
+        config,
+        setup.origins,
+        status,
+        setup.bundle,
+        partial(test_here, config=config),
+        clock,
+        choose_region(setup, daemon),
+        keeps,
+        reloader,
+        memory or PageMemory(clock.now_s),
+    )
 
 
 def choose_region(setup: Setup, daemon: Daemon) -> RegionChoice:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from smartbin.signing import verify_signature
 CURRENT, PREVIOUS = "current", "previous"
 INCOMING = ".incoming-"  # folders below the store in which bundles arrive: not tidied away by another installation
 _HASH_DIGITS = 10
+_SPACE = 3  # the archive, what is in it, and the installed copy are on the disk together
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,25 @@ class BundleStore:
             self._point(PREVIOUS, now)
             return bundle
 
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """A new folder on the store's disk for a bundle that arrives; it is gone afterwards.
+
+        What a killed process has left of its own goes first. `OSError` if the store cannot be written.
+        """
+        with self._locked():
+            for old in self.root.glob(f"{INCOMING}*"):
+                if not _is_held(old):
+                    shutil.rmtree(old, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=INCOMING, dir=self.root))
+            held = os.open(folder, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
+
     def _target(self, link: str) -> Path | None:
         path = self.root / link
         return self.root / path.readlink() if path.is_symlink() else None
@@ -135,6 +156,34 @@ class BundleStore:
         with (self.root / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def need_space(folder: Path, size_bytes: int) -> None:
+    """`BundleError` unless the disk of `folder` has room for an archive of this size and for what is made of it."""
+    needed, free = _SPACE * size_bytes, shutil.disk_usage(folder).free
+    if free < needed:
+        raise BundleError(
+            "too little free disk for the bundle",
+            where=folder.parent,
+            found=f"{free / 1e6:.0f} MB",
+            expected=f"{needed / 1e6:.0f} MB, three times the archive",
+            fix="make room, such as by [samples] max_mb",
+        )
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether somebody who lives is putting a bundle together in it."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(opened)
+    return False
 
 
 def _is_whole(folder: Path, public_key: str) -> bool:

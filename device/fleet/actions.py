@@ -6,13 +6,9 @@ everything as it was where that fails.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from device.bundles import BundleSettings
@@ -21,7 +17,7 @@ from device.fleet.messages import BundleName, Command, Phase
 from device.fleet.settings import FleetSettings
 from smartbin.bundle import MANIFEST_FILE, Bundle, sha256_file
 from smartbin.bundle_archive import unpack_bundle
-from smartbin.bundle_store import INCOMING, Installed
+from smartbin.bundle_store import Installed
 from smartbin.errors import BundleError
 from smartbin.golden import SelfTest
 
@@ -58,7 +54,7 @@ class BundleActions:
         limits = FetchLimits(
             self._settings.max_mb * 1_000_000, self._settings.timeout_s, self._settings.fetch_s, self._settings.ca_file
         )
-        with _incoming(self._bundles.store.root) as folder:
+        with self._bundles.store.incoming() as folder:
             archive, bundle = folder / "bundle.tar", folder / "bundle"
             bundle.mkdir()
             tell("fetching", "")
@@ -94,16 +90,3 @@ def _tested(done: Installed) -> str:
     if done.test is None:
         return "without a self-test: it has no golden inputs"
     return f"self-test passed on {done.test.photos} golden inputs"
-
-
-@contextmanager
-def _incoming(root: Path) -> Iterator[Path]:
-    """A folder of its own below the store, on the same disk; what a killed bin has left there goes first."""
-    root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob(f"{INCOMING}*"):
-        shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=INCOMING, dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import ssl
 import threading
 import time
@@ -17,11 +16,11 @@ from typing import IO
 
 from device.fleet.messages import check_url, shown_url
 from smartbin import __version__
+from smartbin.bundle_store import need_space
 from smartbin.errors import BundleError, ConfigError
 
 _CHUNK_BYTES = 64 * 1024
 _MOST_REDIRECTS = 5
-_SPACE = 3  # the archive, what is in it, and the installed copy are on the disk together
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def _write(
     announced = int(length) if (length := answer.headers.get("Content-Length", "")).isdigit() else None
     if announced is not None and announced > limits.size_bytes:
         raise _too_large(limits)
-    _check_space(target.parent, limits.size_bytes if announced is None else announced)
+    need_space(target.parent, limits.size_bytes if announced is None else announced)
     digest, size, told = hashlib.sha256(), 0, 0
     with target.open("xb") as file:
         while chunk := answer.read1(_CHUNK_BYTES):
@@ -85,19 +84,6 @@ def _write(
     if announced is not None and size != announced:
         raise ConnectionError(f"the answer ends after {size} of {announced} bytes")
     return digest.hexdigest()
-
-
-def _check_space(folder: Path, size_bytes: int) -> None:
-    """Room for what comes and for what is made of it; SD cards fill up."""
-    free = shutil.disk_usage(folder).free
-    if free < _SPACE * size_bytes:
-        raise BundleError(
-            "too little free disk for the bundle",
-            where=folder.parent,
-            found=f"{free / 1e6:.0f} MB",
-            expected=f"{_SPACE * size_bytes / 1e6:.0f} MB, three times the archive",
-            fix="make room, such as by [samples] max_mb",
-        )
 
 
 def _opener(limits: FetchLimits) -> urllib.request.OpenerDirector:

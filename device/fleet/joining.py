@@ -13,7 +13,8 @@ from device.fleet.actions import BundleActions, bundle_name
 from device.fleet.desk import CommandDesk
 from device.fleet.ledger import Ledger
 from device.fleet.messages import BundleName
-from device.sinks.bin_state import BinReport, QueueReport
+from device.reload import Reloader
+from device.sinks.bin_state import BinReport, QueueReport, RefusalReport
 from device.sinks.group import Sink
 from device.sinks.library import need_library
 from device.sinks.mqtt_sink import MqttSink, buffer_path
@@ -29,12 +30,12 @@ def join_fleet(
     sinks: Sequence[Sink],
     queues: Callable[[], Sequence[QueueReport]],
     clock: Clock,
-    request_reload: Callable[[], None] | None = None,
+    reloader: Reloader | None = None,
 ) -> None:
     """Before the sinks are started. `ConfigError` if commands are wanted and cannot be taken.
 
-    `running` is the bundle that the daemon has loaded. `request_reload` makes it load the one that is current now; it
-    is called from another thread and must not wait. Without it an installed bundle runs after the next start.
+    `running` is the bundle that the daemon has loaded. `reloader` makes it load the one that is current now, and says
+    why it does not. Without it an installed bundle runs after the next start.
     """
     mqtt = next((sink for sink in sinks if isinstance(sink, MqttSink)), None)
     if config.fleet.commands:
@@ -43,11 +44,17 @@ def join_fleet(
         return
     names = _Names(config, running)
     names.running()  # read while it is there: two installations later its folder is gone
+    request_reload = reloader.request if reloader is not None else None
     desk = _open_desk(config, names, clock, request_reload) if config.fleet.commands else None
-    mqtt.join(
-        lambda: BinReport(queues(), next_bundle=names.next_start(), commands=desk is not None),
-        desk,
-    )
+
+    def report() -> BinReport:
+        refusal = reloader.refusal if reloader is not None else None
+        said = RefusalReport(refusal.time, refusal.told) if refusal is not None else None
+        return BinReport(queues(), next_bundle=names.next_start(), commands=desk is not None, refusal=said)
+
+    mqtt.join(report, desk)
+    if reloader is not None:
+        reloader.on_refusal = mqtt.say_anew
 
 
 def _open_desk(

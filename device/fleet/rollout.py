@@ -141,6 +141,8 @@ class Rollout:
             return self._finish(running, Outcome(name, "failed", f"the broker does not take the command: {refusal}"))
         if done is not None and self._runs(name, done):
             return self._finish(running, Outcome(name, "done", "installed and running", str(done.bundle)))
+        if done is not None and (refusal := self._refusal(name, done)) is not None:
+            return self._finish(running, Outcome(name, "failed", f"installed, but not taken: {refusal}"))
         if not running.heard and took_s >= self._rules.answer_s:
             return self._finish(running, Outcome(name, "no_answer", f"no answer within {self._rules.answer_s:g} s"))
         if now_s - running.done_s >= self._rules.active_s:
@@ -157,6 +159,12 @@ class Rollout:
         if known is None or known.state is None or known.state.bundle is None or done.bundle is None:
             return False
         return known.state.bundle.sha256 == done.bundle.sha256
+
+    def _refusal(self, name: str, done: Answer) -> str | None:
+        """Why a bin goes on with what it ran before, if it has said so since it was done. Both times are its own."""
+        known = self._roster.get(name)
+        refusal = known.state.refusal if known is not None and known.state is not None else None
+        return refusal.what if refusal is not None and refusal.time > done.time else None
 
     def _finish(self, running: _Running, outcome: Outcome) -> None:
         del self._running[running.command.id]

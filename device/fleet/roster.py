@@ -48,6 +48,13 @@ class BinHealth(_Told):
     troubles: tuple[str, ...] = ()
 
 
+class ToldRefusal(_Told):
+    """A configuration or bundle that a bin was to run and does not."""
+
+    time: AwareDatetime
+    what: str = ""
+
+
 class ToldState(_Told):
     """The retained state of a bin, as far as the desk shows it."""
 
@@ -61,6 +68,7 @@ class ToldState(_Told):
     model: str = ""
     bundle: BundleName | None = None
     next_bundle: BundleName | None = None
+    refusal: ToldRefusal | None = None
     runtime: str = ""
     version: str = ""
     commands: bool = Field(default=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from device.clock import Clock, SystemClock
@@ -30,6 +31,14 @@ class QueueReport(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalReport:
+    """A configuration or bundle that the bin was to run and does not."""
+
+    time: datetime
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class BinReport:
     """What the state holds beside the events: asked for when it is sent."""
 
@@ -38,6 +47,8 @@ class BinReport:
     """Name, version and sha256 of the bundle that the next start runs, where it is another one."""
     commands: bool = False
     """Whether the bin takes orders."""
+    refusal: RefusalReport | None = None
+    """What it was to run last, if it does not."""
 
 
 _NO_REPORT = BinReport()
@@ -89,7 +100,7 @@ class BinState:
                 **{kind: self._kinds[kind] for kind in ("accepted", "uncertain", "too_dark", "too_bright")},
                 "labels": {label: self._labels[label] for label in session.classes},
             },
-            "health": self._health(report.queues),
+            "health": self._health(report),
             "started": self._started.isoformat(timespec="seconds"),
             "uptime_s": round(self._clock.now_s() - self._started_s),
             "model": session.model,
@@ -99,19 +110,28 @@ class BinState:
                 "sha256": session.model_sha256,
             },
             "next_bundle": report.next_bundle,
+            "refusal": _refusal_record(report.refusal),
             "runtime": session.runtime,
             "source": session.source,
             "version": self._version,
             "commands": report.commands,
         }
 
-    def _health(self, queues: Sequence[QueueReport]) -> dict[str, object]:
+    def _health(self, report: BinReport) -> dict[str, object]:
+        queues = report.queues
         camera = {"RUNNING": "ok", "CAMERA_LOST": "lost"}.get(self._lifecycle or "", "unknown")
         troubles = [f"camera: {self._reason or 'lost'}"] if camera == "lost" else []
         troubles += [f"{queue.name}: {queue.failing}" for queue in queues if queue.failing]
+        troubles += [f"not taken: {report.refusal.told}"] if report.refusal is not None else []
         return {
             "ok": not troubles,
             "camera": camera,
             "troubles": troubles,
             "queues": {queue.name: {"waiting": queue.waiting, "dropped": queue.dropped} for queue in queues},
         }
+
+
+def _refusal_record(refusal: RefusalReport | None) -> dict[str, str] | None:
+    if refusal is None:
+        return None
+    return {"time": refusal.time.isoformat(timespec="milliseconds"), "what": refusal.told}

@@ -76,6 +76,11 @@ class MqttSink(ThreadSink):
         if desk is not None:
             desk.open(self._answer)
 
+    def say_anew(self) -> None:
+        """What `report` says has changed: send the state now. Any thread may ask."""
+        self._state_is_old = True
+        self._queue.wake()
+
     def _answer(self, answer: Answer) -> None:
         self._answers.append(answer)
         self._queue.wake()

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query
 from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from device.region import Region
@@ -42,6 +43,7 @@ from device.web.models import (
     StageAnswer,
 )
 from device.web.problems import MEDIA_TYPE, Problem, Refusal
+from device.web.upload import take_bundle
 
 Number = Annotated[int, Path(ge=1, le=MOST_NUMBER)]
 Before = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="only ones before this number")]
@@ -228,7 +230,7 @@ def _add_samples(api: APIRouter, bin_: Bin) -> None:
 
 RELOADS = (
     "Configuration and model are read again. They are taken as soon as no item is there, if they pass their test; else "
-    "the bin goes on as it was, and its log says why."
+    "the bin goes on as it was, and this page says why."
 )
 
 
@@ -245,6 +247,21 @@ def _add_models(api: APIRouter, bin_: Bin) -> None:
         """Install one of the offered bundles, if it passes its self-test on this machine."""
         return Done(told=bin_.shelf.install(chosen.name))
 
+    @api.post(
+        "/model/upload",
+        tags=["model"],
+        responses=_refusals(HTTPStatus.CONFLICT, HTTPStatus.LENGTH_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def send(request: Request) -> Done:
+        """Send a signed bundle, as `smartbin bundle pack` makes it, and install it if it passes its self-test here."""
+        return Done(told=await take_bundle(request, bin_.shelf, bin_.upload_bytes))
+
     @api.post("/model/rollback", tags=["model"], responses=conflict)
     def rollback() -> Done:
         """Go back to the bundle before."""
@@ -253,7 +270,7 @@ def _add_models(api: APIRouter, bin_: Bin) -> None:
     @api.post("/reload", tags=["model"])
     def reload() -> Done:
         """Read the configuration and the model again; they are taken if they pass their test, else nothing changes."""
-        bin_.reload()
+        bin_.reloader.request()
         return Done(told=RELOADS)
 
 
@@ -291,11 +308,15 @@ def event_page(bin_: Bin, limit: int, before: int | None, kind: str | None, uid:
 
 def health_of(bin_: Bin) -> HealthAnswer:
     """How the bin is doing."""
-    status, counts, trouble = bin_.status, bin_.status.counts, bin_.trouble()
+    status, counts, trouble, refusal = bin_.status, bin_.status.counts, bin_.trouble(), bin_.refusal()
     queues = [QueueAnswer(**asdict(queue)) for queue in status.queues]
     return HealthAnswer(
         ready=not trouble,
-        trouble=[*trouble, *(f"{queue.name} is failing: {queue.failing}" for queue in queues if queue.failing)],
+        trouble=[
+            *trouble,
+            *(f"{queue.name} is failing: {queue.failing}" for queue in queues if queue.failing),
+            *([f"what was to be read last was not taken: {refusal}"] if refusal else []),
+        ],
         lifecycle=status.lifecycle,
         uptime_s=round(status.uptime_s, 1),
         frames=status.frames,

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from device.web import upload
 from device.web.api import make_api
 from device.web.context import Bin
 from device.web.guard import Guard
@@ -45,7 +46,8 @@ def make_app(bin_: Bin) -> FastAPI:
 
 def make_guarded(bin_: Bin) -> ASGIApp:
     """The application that is served."""
-    return Guard(make_app(bin_), bin_.token, bin_.sessions, bin_.brake, bin_.config.page.names)
+    uploads = {upload.PATH: (bin_.upload_bytes, upload.UPLOAD_S)} if bin_.upload_bytes else {}
+    return Guard(make_app(bin_), bin_.token, bin_.sessions, bin_.brake, bin_.rate, bin_.config.page.names, uploads)
 
 
 def make_plain(bin_: Bin) -> APIRouter:

@@ -16,7 +16,8 @@ from device.web.config_view import Setting, settings_of
 from device.web.live import LiveFeed
 from device.web.metrics import make_registry
 from device.web.model_shelf import ModelShelf
-from device.web.parts import PageParts
+from device.web.parts import PageParts, Reloads
+from device.web.rate import RateLimit
 from device.web.sessions import Sessions
 from device.web.token import GuessBrake, TokenCheck
 
@@ -39,8 +40,14 @@ class Bin:
     token: TokenCheck
     sessions: Sessions
     brake: GuessBrake
+    rate: RateLimit
     region: RegionChoice
-    reload: Callable[[], None]
+    reloader: Reloads
+
+    @property
+    def upload_bytes(self) -> int:
+        """The largest bundle that may be sent to the page; 0: none."""
+        return self.config.page.upload_mb * 1_000_000 if self.shelf.may_upload else 0
 
     def settings(self) -> list[Setting]:
         """The configuration, key by key; the region as it was drawn on the page, if it was."""
@@ -67,6 +74,11 @@ class Bin:
             found.append(f"no frame for {status.without_frame_s:.1f} s")
         return found
 
+    def refusal(self) -> str:
+        """Why what was to be read last does not run; empty if it does."""
+        refusal = self.reloader.refusal
+        return refusal.told if refusal is not None else ""
+
     def stalled(self) -> list[str]:
         """Whether the main loop stands still: for half as long as the watchdog allows."""
         still_s, limit_s = self.status.without_progress_s, self.config.runtime.stall_s / 2
@@ -81,8 +93,10 @@ def make_bin(parts: PageParts, token: str | None) -> Bin:
     if paths is not None:
         folders["store"] = str(paths.folder)
     feed = LiveFeed(status, config.page)
-    fixed = config.runtime.bundle is not None
-    shelf = ModelShelf(parts.bundle, config.bundles, config.page.bundles_from, parts.test, parts.reload, fixed=fixed)
+    fixed, reload = config.runtime.bundle is not None, parts.reloader.request
+    shelf = ModelShelf(parts.bundle, config.bundles, config.page.bundles_from, parts.test, reload, fixed=fixed)
+    check = TokenCheck(token)
+    parts.memory.open_for(check)
     return Bin(
         name=parts.name,
         config=config,
@@ -91,11 +105,12 @@ def make_bin(parts: PageParts, token: str | None) -> Bin:
         archive=Archive(paths, parts.clock.wall),
         shelf=shelf,
         feed=feed,
-        registry=make_registry(parts.name, status, shelf, feed, folders),
+        registry=make_registry(parts.name, status, shelf, feed, folders, lambda: parts.reloader.refusal is not None),
         folders=folders,
-        token=TokenCheck(token),
-        sessions=Sessions(parts.clock.now_s),
-        brake=GuessBrake(parts.clock.now_s),
+        token=check,
+        sessions=parts.memory.sessions,
+        brake=parts.memory.brake,
+        rate=RateLimit(config.page.requests_per_s, parts.clock.now_s),
         region=parts.region,
-        reload=parts.reload,
+        reloader=parts.reloader,
     )

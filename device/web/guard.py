@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from device.web.body import BODY_S, MOST_BODY, BoundedBody, too_large
 from device.web.problems import is_for_programs, respond
+from device.web.rate import RateLimit
 from device.web.sessions import COOKIE, LIFE_S, Session, Sessions
 from device.web.token import GuessBrake, TokenCheck
 
-MOST_BODY = 64 * 1024
 PROOF_HEADER = "x-csrf-token"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN = ("/healthz", "/readyz", "/login", "/static/")
+_HEALTH = ("/healthz", "/readyz")
+_OPEN = (*_HEALTH, "/login", "/static/")
 """What needs no token: health says yes or no, and without a style there is no way to sign in."""
 
 HEADERS = MappingProxyType(
@@ -44,12 +45,23 @@ HEADERS = MappingProxyType(
 
 
 class Guard:
-    """Lets requests through to `app`, or answers them itself. `scope["session"]` and `scope["bearer"]` say who asks."""
+    """Lets requests through to `app`, or answers them itself. `scope["session"]` and `scope["bearer"]` say who asks.
+
+    `uploads` are the paths that take more than a form, with the bytes and seconds that they may have.
+    """
 
     def __init__(
-        self, app: ASGIApp, token: TokenCheck, sessions: Sessions, brake: GuessBrake, names: Iterable[str]
+        self,
+        app: ASGIApp,
+        token: TokenCheck,
+        sessions: Sessions,
+        brake: GuessBrake,
+        rate: RateLimit,
+        names: Iterable[str],
+        uploads: Mapping[str, tuple[int, float]] = MappingProxyType({}),
     ) -> None:
-        self._app, self._token, self._sessions, self._brake = app, token, sessions, brake
+        self._app, self._token, self._sessions, self._brake, self._rate = app, token, sessions, brake, rate
+        self._uploads = uploads
         host = socket.gethostname().lower()
         self._names = {"localhost", host, f"{host}.local", *(name.lower() for name in names)}
 
@@ -64,7 +76,10 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, answer)
             return
-        await self._app(scope, _Bounded(receive), answer)
+        await self._app(scope, BoundedBody(receive, *self._limits(scope)), answer)
+
+    def _limits(self, scope: Scope) -> tuple[int, float]:
+        return self._uploads.get(scope["path"], (MOST_BODY, BODY_S))
 
     def _check(self, scope: Scope) -> Response | None:
         """Why the request is refused, or None."""
@@ -72,11 +87,14 @@ class Guard:
         if not self._may_be_called(headers.get("host", "")):
             detail = "this name is none of the bin's; [page] names lists more"
             return respond(path, HTTPStatus.MISDIRECTED_REQUEST, detail)
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MOST_BODY:
-            return respond(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(), {"connection": "close"})
-        scope["session"], scope["bearer"] = self._sessions.find(_cookie(headers)), False
         address = scope["client"][0] if scope.get("client") else ""
+        if path not in _HEALTH and (wait_s := self._rate.wait_s(address)) > 0:
+            detail = f"too many requests from one address; try again in {wait_s:.1f} s"
+            return respond(path, HTTPStatus.TOO_MANY_REQUESTS, detail, {"retry-after": f"{int(wait_s) + 1}"})
+        length, (most, _) = headers.get("content-length", "0"), self._limits(scope)
+        if not length.isdecimal() or int(length) > most:
+            return respond(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large(most), {"connection": "close"})
+        scope["session"], scope["bearer"] = self._sessions.find(_cookie(headers)), False
         if (refused := self._bearer(scope, headers, address)) is not None:
             return refused
         if scope["method"] not in _SAFE and not scope["bearer"] and not self._is_own(scope, headers):
@@ -138,21 +156,6 @@ class Guard:
         return True
 
 
-class _Bounded:
-    """Counts a body as it comes in: not every one says its length first."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._size = receive, 0
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._size += len(message.get("body", b""))
-            if self._size > MOST_BODY:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large())
-        return message
-
-
 def too_many(wait_s: float) -> tuple[str, dict[str, str]]:
     """Detail and headers of "too many wrong tries"."""
     return f"too many wrong tokens; try again in {wait_s:.0f} s", {"retry-after": f"{int(wait_s) + 1}"}
@@ -189,7 +192,3 @@ def _cookie(headers: Headers) -> str | None:
     except CookieError:
         return None
     return morsel.value if morsel is not None else None
-
-
-def _too_large() -> str:
-    return f"a request may have {MOST_BODY // 1024} KiB at most"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import get_args
 
 from prometheus_client import CollectorRegistry
@@ -25,13 +25,21 @@ from smartbin import __version__
 
 
 class BinCollector(Collector):
-    """The figures of one bin. `folders` are those whose disks are watched, by what they hold."""
+    """The figures of one bin. `folders` are those whose disks are watched, by what they hold; `refused` says whether a
+    setup that was to be taken does not run.
+    """
 
     def __init__(
-        self, name: str, status: BinStatus, model: ModelShelf, feed: LiveFeed, folders: dict[str, str]
+        self,
+        name: str,
+        status: BinStatus,
+        model: ModelShelf,
+        feed: LiveFeed,
+        folders: dict[str, str],
+        refused: Callable[[], bool],
     ) -> None:
         self._name, self._status, self._model = name, status, model
-        self._feed, self._folders = feed, folders
+        self._feed, self._folders, self._refused = feed, folders, refused
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
@@ -66,6 +74,11 @@ class BinCollector(Collector):
         for name in get_args(Lifecycle):
             state.add_metric([name], float(name == self._status.lifecycle))
         yield state
+        yield _gauge(
+            "smartbin_reload_refused",
+            "1 while the configuration or model that was to be read last does not run; the page says why",
+            float(self._refused()),
+        )
         yield _gauge("smartbin_uptime_seconds", "Since the daemon started", self._status.uptime_s)
         yield _gauge(
             "smartbin_loop_without_progress_seconds",
@@ -144,11 +157,16 @@ class BinCollector(Collector):
 
 
 def make_registry(
-    name: str, status: BinStatus, model: ModelShelf, feed: LiveFeed, folders: dict[str, str]
+    name: str,
+    status: BinStatus,
+    model: ModelShelf,
+    feed: LiveFeed,
+    folders: dict[str, str],
+    refused: Callable[[], bool],
 ) -> CollectorRegistry:
     """A registry of this bin's own, with its process beside it."""
     registry = CollectorRegistry()
-    registry.register(BinCollector(name, status, model, feed, folders))
+    registry.register(BinCollector(name, status, model, feed, folders, refused))
     ProcessCollector(registry=registry)
     return registry
 

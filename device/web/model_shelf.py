@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pydantic import ValidationError
 
 from device.bundles import BundleSettings
 from smartbin.bundle import CARD_FILE, MANIFEST_FILE, Bundle, Manifest
+from smartbin.bundle_archive import unpack_bundle
+from smartbin.bundle_store import BundleStore
 from smartbin.errors import BundleError
 from smartbin.golden import SelfTest
 
@@ -52,6 +55,26 @@ class ModelShelf:
         self._changing = threading.Lock()
 
     @property
+    def may_upload(self) -> bool:
+        """Whether a bundle may be sent here: its signature must be asked for."""
+        return bool(self._settings.public_key)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Nobody else changes the bundles meanwhile; `BundleError` at once if somebody does."""
+        if not self._changing.acquire(blocking=False):
+            raise BundleError("another bundle is being installed at the moment", fix="wait for it")
+        try:
+            yield
+        finally:
+            self._changing.release()
+
+    @property
+    def store(self) -> BundleStore:
+        """Where they are installed."""
+        return self._settings.store
+
+    @property
     def may_install(self) -> bool:
         """Whether a folder to install from is configured."""
         return self._from is not None
@@ -65,11 +88,11 @@ class ModelShelf:
 
     def installed(self) -> str | None:
         """The installed bundle, None if none is installed."""
-        return _told(self._settings.store.current)
+        return _told(self.store.current)
 
     def previous(self) -> str | None:
         """The one before, None if there is none."""
-        return _told(self._settings.store.previous)
+        return _told(self.store.previous)
 
     def offers(self) -> list[Offer]:
         """The bundles in the configured folder; those that cannot be read are left out."""
@@ -85,8 +108,24 @@ class ModelShelf:
         """Install an offered bundle, after its self-test; says what was done. `BundleError` if it is refused."""
         if self._from is None or name not in {offer.name for offer in self.offers()}:
             raise BundleError("no such bundle is offered", found=repr(name)[:80], fix="choose one of the list")
-        with _only_one(self._changing):
-            done = self._settings.store.install(self._from.expanduser() / name, self._test, self._settings.public_key)
+        with self.changing():
+            return self._install(self._from.expanduser() / name)
+
+    def install_archive(self, archive: Path, folder: Path, limit_bytes: int) -> str:
+        """Install a signed bundle that was sent as an archive, unpacking it into `folder`, while `changing` is held."""
+        if not self.may_upload:
+            raise BundleError(
+                "no bundle may be sent here",
+                found='[bundles] public_key = ""',
+                fix="set the key that `smartbin bundle key` printed",
+            )
+        folder.mkdir()
+        unpack_bundle(archive, folder, limit_bytes)
+        archive.unlink()
+        return self._install(folder)
+
+    def _install(self, source: Path) -> str:
+        done = self.store.install(source, self._test, self._settings.public_key)
         tested = "it has no golden inputs to test itself with"
         if done.test is not None:
             tested = f"its self-test passed on {done.test.photos} golden inputs"
@@ -94,8 +133,8 @@ class ModelShelf:
 
     def rollback(self) -> str:
         """Go back to the bundle before; says what was done. `BundleError` if there is none."""
-        with _only_one(self._changing):
-            back = self._settings.store.rollback(self._settings.public_key)
+        with self.changing():
+            back = self.store.rollback(self._settings.public_key)
         return f"{title(back.manifest)} is current again. {self._take()}"
 
     def _take(self) -> str:
@@ -104,20 +143,6 @@ class ModelShelf:
             return "The configuration names another bundle, which goes on running: [runtime] bundle."
         self._reload()
         return "The bin takes it as soon as no item is there."
-
-
-class _only_one:  # noqa: N801 - a context manager, used as one
-    """Holds a lock, or refuses at once."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise BundleError("another bundle is being installed at the moment", fix="wait for it")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 def title(manifest: Manifest) -> str:

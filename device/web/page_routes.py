@@ -162,13 +162,15 @@ def _add_facts(router: APIRouter, pages: Pages) -> None:
     @router.get("/settings")
     def settings(request: Request) -> Response:
         """The configuration."""
-        return pages.show(request, "settings.html", sections=_by_section(pages), region=bin_.region)
+        return pages.show(
+            request, "settings.html", sections=_by_section(pages), region=bin_.region, refusal=bin_.refusal()
+        )
 
     @router.post("/settings/reload")
     async def reload(request: Request) -> Response:
         """Read the configuration again."""
         await read_form(request, bin_.sessions)
-        bin_.reload()
+        bin_.reloader.request()
         return pages.back(request, "/settings", RELOADS)
 
 
@@ -219,7 +221,15 @@ def _add_models(router: APIRouter, pages: Pages) -> None:
         """The model that runs, and what else there is."""
         shown = model_of(pages.bin)
         card = pages.markdown(shown.card)
-        return pages.show(request, "model.html", model=shown, card=card, may_install=shelf.may_install)
+        return pages.show(
+            request,
+            "model.html",
+            model=shown,
+            card=card,
+            may_install=shelf.may_install,
+            upload_mb=pages.bin.upload_bytes // 1_000_000,
+            refusal=pages.bin.refusal(),
+        )
 
     @router.post("/model/install")
     async def install(request: Request) -> Response:

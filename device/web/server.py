@@ -12,6 +12,7 @@ from collections.abc import Callable
 import uvicorn
 from starlette.types import ASGIApp
 
+from device.web.connection import BoundedConnection
 from device.web.live import give_way
 
 _log = logging.getLogger(__name__)
@@ -89,11 +90,11 @@ class PageServer:
         config = uvicorn.Config(
             application,
             loop="asyncio",
-            http="h11",
+            http=BoundedConnection,
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level=logging.WARNING,
+            log_level=logging.ERROR,  # its warnings are about strangers' requests: they could fill the log
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -63,6 +63,11 @@ class Sessions:
         with self._lock:
             self._sessions.pop(session.id, None)
 
+    def forget(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._sessions.clear()
+
     def proof(self, session: Session) -> str:
         """What a form of this session must send back: another site can neither read nor guess it."""
         return hmac.new(self._key, session.id.encode(), hashlib.sha256).hexdigest()

@@ -30,6 +30,15 @@ class PageSettings(BaseModel):
     fps: float = Field(default=8.0, gt=0, le=30, description="live pictures a second, at most")
     width: int = Field(default=640, ge=64, le=1920, description="width of a live picture, pixels, at most")
     quality: int = Field(default=75, ge=30, le=95, description="JPEG quality of a live picture")
+    requests_per_s: float = Field(
+        default=50.0, ge=0, description="requests of one address that are answered, a second on average; 0: all of them"
+    )
+    upload_mb: int = Field(
+        default=256,
+        ge=0,
+        le=4096,
+        description="largest bundle that may be sent to it, if [bundles] public_key says whose are taken; 0: none",
+    )
     bundles_from: Path | None = Field(
         default=None, description="folder of bundles that may be installed from the page; left out: none"
     )

@@ -52,6 +52,10 @@ class TokenCheck:
         """Whether there is a token at all."""
         return self._digest is not None
 
+    def same_as(self, other: TokenCheck) -> bool:
+        """Whether the other one wants the same token."""
+        return self._digest == other._digest
+
     def fits(self, given: str) -> bool:
         """Whether this is the token."""
         return self._digest is None or hmac.compare_digest(_digest(given), self._digest)
@@ -66,14 +70,14 @@ class GuessBrake:
 
     def wait_s(self, address: str) -> float:
         """How long this address has to wait before it may try again; 0 if it need not."""
-        failed_s = self._failed_s.get(_network(address))
+        failed_s = self._failed_s.get(network_of(address))
         if failed_s is None or len(failed_s) < _TRIES:
             return 0.0
         return max(0.0, failed_s[0] + _WINDOW_S - self._now_s())
 
     def failed(self, address: str) -> None:
         """It was wrong."""
-        network = _network(address)
+        network = network_of(address)
         failed_s = self._failed_s.setdefault(network, deque(maxlen=_TRIES))
         failed_s.append(self._now_s())
         if self.wait_s(address) > 0:
@@ -84,10 +88,10 @@ class GuessBrake:
 
     def succeeded(self, address: str) -> None:
         """It was right: its earlier slips are forgotten."""
-        self._failed_s.pop(_network(address), None)
+        self._failed_s.pop(network_of(address), None)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """The address, of IPv6 its first 64 bits: the rest is the neighbour's to choose."""
     try:
         parsed = ipaddress.ip_address(address)

@@ -39,11 +39,13 @@ from device.store.records import StoredEvent
 from device.store_sink import open_store
 from device.web.app import make_guarded
 from device.web.context import make_bin
+from device.web.memory import PageMemory
 from device.web.parts import PageParts
 from smartbin.bundle import read_bundle
 from smartbin.runtime import open_classifier
 from tests.device.broker import MOSQUITTO, Listener, Mosquitto, wait_until
 from tests.device.hall import HOUR_S, IDLE_S, WAIT_S, DayClock, Hall, HallCamera, Visit, draw_visits, hour_of, light_at
+from tests.device.web.stage import StagedReloader
 from tests.tiny_bundle import write_tiny_bundle
 
 UNPLUG_H, UNPLUGGED_S = 7.0, 300.0
@@ -131,7 +133,8 @@ def _run(
         classifier.close()
     day.frames, day.lights, day.ended, day.state = camera.frames, camera.lights, clock.wall(), camera.state
     day.left = sum(queue.waiting + queue.dropped for queue in queue_counts(kept, sinks) if queue.name != "pictures")
-    parts = PageParts("hall", config, {}, status, bundle, lambda _: None, clock, lambda _: None, True, lambda: None)
+    reloader, memory = StagedReloader(), PageMemory(clock.now_s)
+    parts = PageParts("hall", config, {}, status, bundle, lambda _: None, clock, lambda _: None, True, reloader, memory)
     _read_kept(day, parts)
 
 

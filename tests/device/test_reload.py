@@ -67,12 +67,31 @@ class TestReloader:
 
         with Reloader(read_now) as reloader:
             reloader.request()
-            assert until(lambda: reloader.refusal).what == "unknown key"
+            assert until(lambda: reloader.refusal).told == "unknown key; bin.toml"
             assert not reloader.due
             reloader.request()
             until(lambda: reloader.due)
             assert reloader.refusal is None
         assert "not taken, the bin goes on as it was: unknown key" in caplog.text
+
+    def test_a_refusal_is_told_in_one_line_at_once_and_forgotten_when_it_is_asked_again(self, read):
+        told, asked = [], threading.Event()
+        wrong = ConfigError("wrong value", where="bin.toml, key page.port", found="'x'", fix="a number")
+
+        def read_now():
+            if asked.is_set():
+                return read()
+            raise wrong
+
+        with Reloader(read_now) as reloader:
+            reloader.on_refusal = lambda: told.append(reloader.refusal.told)
+            reloader.request()
+            until(lambda: told)
+            assert told == ["wrong value; bin.toml, key page.port; 'x'"]
+            asked.set()
+            reloader.request()
+            assert reloader.refusal is None
+            until(lambda: reloader.due)
 
     def test_a_model_that_fails_its_self_test_is_refused(self, read, monkeypatch):
         def fail(bundle, classifier):
@@ -171,6 +190,19 @@ class TestLinkedStop:
         assert not LinkedStop(threading.Event()).wait(0.05)
 
 
+class Prepared:
+    """A reloader with setups that are ready one after the other."""
+
+    def __init__(self, setups) -> None:
+        self.setups, self.refused = setups, []
+
+    def take(self):
+        return self.setups.pop() if self.setups else None
+
+    def refuse(self, error) -> None:
+        self.refused.append(error.what)
+
+
 class TestSetups:
     @pytest.fixture
     def staged(self, read, monkeypatch, tmp_path):
@@ -180,7 +212,7 @@ class TestSetups:
         def stage(*endings: Ended):
             left = list(endings)
 
-            def run_daemon(setup, *rest):
+            def run_daemon(setup, *rest, memory):
                 ran.append(setup.bundle.manifest.version)
                 setup.classifier.close()
                 return left.pop(0)
@@ -188,7 +220,8 @@ class TestSetups:
             monkeypatch.setattr(run_command, "run_daemon", run_daemon)
             config, origins = read()
             following = [prepare(config, origins, bundle=bundles["2"])]
-            reloader = type("Prepared", (), {"take": lambda self: following.pop() if following else None})()
+            reloader = Prepared(following)
+            stage.reloader = reloader
             first = prepare(config, origins, bundle=bundles["1"])
             try:
                 run_setups(first, ManualClock(), threading.Event(), reloader)
@@ -206,6 +239,7 @@ class TestSetups:
     def test_one_that_fails_before_its_first_frame_makes_way_for_the_one_before(self, staged, caplog):
         assert staged(Ended(100), Ended(0, CameraError("no such camera")), Ended(7)) == ["1", "2", "1"]
         assert "back to the one before: no such camera" in caplog.text
+        assert staged.reloader.refused == ["no such camera"]
 
     def test_one_that_has_worked_fails_for_good(self, staged):
         with pytest.raises(InferenceError):

@@ -351,3 +351,17 @@ def test_a_bundle_that_arrives_is_not_tidied_away(make: Callable[..., Bundle], h
         store.install(make(version).path, lambda bundle: None)
     assert arriving.is_dir()
     assert len([path for path in home.iterdir() if path.is_dir() and not path.is_symlink()]) == 3
+
+
+def test_what_a_killed_process_left_goes_and_what_is_arriving_stays(home: Path) -> None:
+    store = BundleStore(home)
+    left = home / f"{INCOMING}left"
+    left.mkdir(parents=True)
+    (left / "bundle.tar").write_bytes(b"half of it")
+    with store.incoming() as one, store.incoming() as other:
+        assert not left.exists()
+        assert one != other
+        assert one.is_dir()
+        assert other.is_dir()
+    assert not one.exists()
+    assert not other.exists()

@@ -191,7 +191,44 @@ function keys(root) {
   }
 }
 
+function upload(form) {
+  const [file, button, progress] = ["input", "button", "progress"].map((name) => form.querySelector(name));
+  const told = document.querySelector("[data-uploaded]"), label = button.textContent;
+  form.hidden = false;
+
+  function say(text, kind) {
+    told.textContent = text;
+    told.className = `notice ${kind}`;
+    told.hidden = !text;
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const bundle = file.files[0];
+    if (!bundle || button.disabled) return;
+    if (bundle.size > form.dataset.mostMb * 1e6) return say(`Nothing was changed: a bundle may have ${form.dataset.mostMb} MB at most.`, "bad");
+    say("", "");
+    [button.disabled, progress.hidden, progress.value] = [true, false, 0];
+    button.textContent = "Sending…";
+    const request = new XMLHttpRequest();
+    request.open("POST", form.dataset.upload);
+    request.setRequestHeader("content-type", "application/x-tar");
+    request.setRequestHeader("x-csrf-token", form.dataset.proof);
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (sent) => { progress.value = sent.loaded / sent.total; });
+    request.upload.addEventListener("load", () => { button.textContent = "Testing…"; });
+    request.addEventListener("loadend", () => {
+      [button.disabled, progress.hidden, button.textContent] = [false, true, label];
+      const answer = request.response || {};
+      if (request.status === 200) say(answer.told, "good");
+      else say(`Nothing was changed: ${answer.detail || "the connection to the bin ended"}.`, "bad");
+    });
+    request.send(bundle);
+  });
+}
+
 for (const root of document.querySelectorAll("[data-live]")) live(root);
+for (const form of document.querySelectorAll("[data-upload]")) upload(form);
 for (const root of document.querySelectorAll("[data-keys]")) keys(root);
 for (const chosen of document.querySelectorAll("select[data-go]")) {
   chosen.addEventListener("change", () => chosen.form.requestSubmit());

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,10 +16,12 @@ from device.clock import SystemClock
 from device.config import DeviceConfig
 from device.events import Session
 from device.fleet.joining import join_fleet
+from device.reload import Refusal
 from device.sinks.mqtt_sink import MqttSink
 from smartbin.bundle import MANIFEST_FILE, Bundle, read_bundle, sha256_file, write_bundle
 from smartbin.bundle_archive import pack_bundle
 from smartbin.classifier import ClassifierOutput
+from smartbin.errors import SmartbinError
 from smartbin.golden import Golden, pack_golden
 from smartbin.ort_classifier import OrtClassifier
 from smartbin.signing import make_key, sign_bundle
@@ -80,13 +83,24 @@ class Foundry:
         return out, pack_bundle(self.bundle(version, **how), out)
 
 
+class StagedReloader:
+    """Calls `request` when it is asked; what it refused is what it is given."""
+
+    def __init__(self, request: Callable[[], None]) -> None:
+        self.request, self.refusal, self.on_refusal = request, None, lambda: None
+
+    def refuse(self, error: SmartbinError) -> None:
+        self.refusal = Refusal(error, datetime.now(timezone.utc))
+        self.on_refusal()
+
+
 class StagedBin:
     """A bin without a camera: its MQTT sink, joined to the fleet, running `bundle`."""
 
     def __init__(self, folder: Path, name: str, port: int, bundle: Bundle, public_key: str, **changes: object) -> None:
         self.name, self.folder, self.port, self.public_key = name, folder / name, port, public_key
         self.changes = changes
-        self.request_reload: Callable[[], None] | None = None
+        self.reloader: StagedReloader | None = None
         self.start(bundle)
 
     def start(self, bundle: Bundle) -> None:
@@ -98,7 +112,7 @@ class StagedBin:
             runtime={"runtime": "onnxruntime-cpu", "threads": 1, **self.changes.get("runtime", {})},
         )
         self.sink = MqttSink(self.config.sinks.mqtt, self.name, SystemClock())
-        join_fleet(self.config, lambda: bundle, [self.sink], list, SystemClock(), self.request_reload)
+        join_fleet(self.config, lambda: bundle, [self.sink], list, SystemClock(), self.reloader)
         self.sink.start(session_of(bundle))
 
     def _mqtt(self) -> dict[str, object]:

@@ -20,8 +20,9 @@ from device.events import Event
 from device.fleet.messages import new_command
 from device.reload import Reloader, prepare
 from device.run_command import run_setups
+from smartbin.errors import InferenceError
 from tests.device.broker import Listener, Mosquitto, free_port, needs_mosquitto, wait_until
-from tests.device.fleet.stage import Foundry, StagedBin, web_server
+from tests.device.fleet.stage import Foundry, StagedBin, StagedReloader, web_server
 from tests.device.test_mqtt import item
 from tests.device.test_sinks import NOW
 
@@ -210,7 +211,7 @@ class TestInstalling:
         kitchen.close()
         bundle = foundry.bundle("9")
         asked = threading.Event()
-        kitchen.request_reload = asked.set
+        kitchen.reloader = StagedReloader(asked.set)
         kitchen.start(foundry.bundle("10"))
 
         def reload():
@@ -228,12 +229,30 @@ class TestInstalling:
     def test_a_bin_that_does_not_load_it(self, open_bin, fleet, foundry, web):
         kitchen = open_bin("kitchen")
         kitchen.close()
-        kitchen.request_reload = lambda: None
+        kitchen.reloader = StagedReloader(lambda: None)
         kitchen.start(foundry.bundle("11"))
         arguments = [*order(foundry, web, "12"), "kitchen", "--active-within", "1"]
         code, (outcome,), _ = fleet("install", *arguments)
         assert (code, outcome["result"]) == (1, "failed")
         assert "does not run what it has installed" in outcome["detail"]
+
+    def test_a_bin_that_refuses_it_says_why_at_once_and_in_the_list(self, open_bin, fleet, foundry, web):
+        kitchen = open_bin("kitchen")
+        kitchen.close()
+        wrong = InferenceError("the model does not give its answers", where="/var/lib/bundle", found="3 of 8")
+        kitchen.reloader = StagedReloader(lambda: threading.Timer(0.3, kitchen.reloader.refuse, (wrong,)).start())
+        kitchen.start(foundry.bundle("17"))
+        code, (outcome,), _ = fleet("install", *order(foundry, web, "18"), "kitchen", "--active-within", "60")
+        told = "the model does not give its answers; /var/lib/bundle; 3 of 8"
+        assert (code, outcome["detail"]) == (1, f"installed, but not taken: {told}")
+        assert outcome["took_s"] < 60
+        code, (listed,), _ = fleet("list", "--check", "kitchen")
+        assert (code, listed["state"]["health"]["ok"]) == (1, False)
+        assert listed["state"]["health"]["troubles"] == [f"not taken: {told}"]
+        assert (listed["state"]["refusal"]["what"], listed["state"]["next_bundle"]["version"]) == (told, "18")
+        kitchen.reloader.refusal = None
+        kitchen.reloader.on_refusal()
+        wait_until(lambda: fleet("list", "--check", "kitchen")[0] == 0, "a bin that is well again")
 
     def test_bins_that_take_no_commands_or_are_not_there(self, open_bin, fleet, foundry, web):
         open_bin("deaf", fleet={"commands": False})

@@ -21,6 +21,7 @@ from device.status import BinStatus
 from device.store_sink import open_store
 from device.web.app import make_guarded
 from device.web.context import Bin, make_bin
+from device.web.memory import PageMemory
 from device.web.parts import PageParts
 from smartbin.brightness import Exposure
 from smartbin.bundle import read_bundle
@@ -53,6 +54,16 @@ def view(seq: int, item: int = 0, state: str = "EMPTY", colour: str | None = Non
     return FrameView(image, seq, "staged", state, item, "ok", LIGHT, reading, prediction, 30.0, ())
 
 
+class StagedReloader:
+    """Counts how often it was asked, and has refused what it is given as `refusal`."""
+
+    def __init__(self) -> None:
+        self.asked, self.refusal = 0, None
+
+    def request(self) -> None:
+        self.asked += 1
+
+
 @dataclass
 class StagedBin:
     """The bin, its clock, its application."""
@@ -63,7 +74,8 @@ class StagedBin:
     app: ASGIApp
     settings: DeviceConfig
     looked_at: list
-    reloads: list
+    reloader: StagedReloader
+    memory: PageMemory
     region_file: Path
 
     def client(self, **options: object) -> TestClient:
@@ -81,6 +93,7 @@ def stage_bin(
     test=lambda copy: None,
     page: dict[str, object] | None = None,
     items: tuple[str, ...] = ("accepted", "uncertain"),
+    memory: PageMemory | None = None,
     **sections: object,
 ) -> StagedBin:
     """Stage a bin that has decided on `items`, one after the other, and keeps a picture of each."""
@@ -90,9 +103,9 @@ def stage_bin(
         {
             "store": {"enabled": "on", "folder": folder / "store"},
             "samples": {"accepted_share": 1.0, "min_difference": 0.0, "min_free_mb": 0.0, "per_minute": 50},
-            "bundles": {"folder": folder / "bundles"},
             "page": {"enabled": True, "bundles_from": offered, **(page or {})},
             **sections,
+            "bundles": {"folder": folder / "bundles", **sections.get("bundles", {})},
         }
     )
     clock, looked_at = ManualClock(time.time()), []
@@ -112,7 +125,7 @@ def stage_bin(
     for sink in sinks[1:]:
         sink.close()
     status.timer.add("frame", 12.0)
-    reloads: list[None] = []
+    reloader, memory = StagedReloader(), memory or PageMemory(clock.now_s)
     parts = PageParts(
         "bin-7",
         settings,
@@ -123,10 +136,12 @@ def stage_bin(
         clock,
         RegionChoice(folder / "regions.json", "staged", settings.presence.region, looked_at.append),
         keeps,
-        lambda: reloads.append(None),
+        reloader,
+        memory,
     )
     bin_ = make_bin(parts, token)
-    return StagedBin(bin_, status, clock, make_guarded(bin_), settings, looked_at, reloads, folder / "regions.json")
+    app, drawn = make_guarded(bin_), folder / "regions.json"
+    return StagedBin(bin_, status, clock, app, settings, looked_at, reloader, memory, drawn)
 
 
 def blank(view_: FrameView, level: int) -> FrameView:

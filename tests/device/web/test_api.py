@@ -9,10 +9,11 @@ import pytest
 
 from device.capture import CaptureCounts
 from device.events import Event
+from device.reload import Refusal
 from device.samples.labels import SampleBook
 from device.status import QueueCounts
 from smartbin.bundle import read_bundle
-from smartbin.errors import BundleError
+from smartbin.errors import BundleError, ConfigError
 from tests.device.web.stage import PASSED_OVER, decision, stage_bin, view
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -159,6 +160,21 @@ def test_health_counts_what_waits_and_was_lost(staged):
     assert [stage["stage"] for stage in health["stages"]] == ["frame"]
 
 
+def test_what_was_refused_is_said_wherever_one_would_look(staged):
+    client = staged.client()
+    assert "goes on as it was" not in client.get("/settings").text
+    error = ConfigError("unknown configuration key", where="/etc/bin.toml, key page.prot", found="8080")
+    staged.reloader.refusal = Refusal(error, staged.clock.wall())
+    told = "unknown configuration key; /etc/bin.toml, key page.prot; 8080"
+    health = client.get("/api/health").json()
+    assert health["trouble"] == [f"what was to be read last was not taken: {told}"]
+    assert health["ready"], "it goes on sorting"
+    assert client.get("/readyz").status_code == 200
+    for path in ("/settings", "/model", "/health"):
+        assert told in client.get(path).text, path
+    assert "smartbin_reload_refused 1.0" in client.get("/metrics").text
+
+
 def test_ready_and_alive(staged):
     client = staged.client()
     assert client.get("/readyz").json() == {"ok": True, "trouble": []}
@@ -205,9 +221,9 @@ def test_install_and_roll_back(staged):
         assert done.status_code == 200, done.text
         assert f"tiny {version} (mean-colour, fp32) is installed" in done.json()["told"]
     assert read_bundle(staged.settings.bundles.store.current).manifest.version == "2"
-    assert len(staged.reloads) == 2  # each is taken at once
+    assert staged.reloader.asked == 2  # each is taken at once
     back = client.post("/api/model/rollback")
-    assert len(staged.reloads) == 3
+    assert staged.reloader.asked == 3
     assert "tiny 1" in back.json()["told"]
     assert read_bundle(staged.settings.bundles.store.current).manifest.version == "1"
     assert client.get("/api/model").json()["previous"] == "tiny 2 (mean-colour, fp32)"
@@ -215,7 +231,7 @@ def test_install_and_roll_back(staged):
 
 def test_reload(staged):
     assert "read again" in staged.client().post("/api/reload").json()["told"]
-    assert len(staged.reloads) == 1
+    assert staged.reloader.asked == 1
 
 
 def test_a_bundle_that_fails_its_self_test_is_not_installed(tmp_path, tiny_bundle):

@@ -11,19 +11,24 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+
+from tests.device.broker import free_port, wait_until
+from tests.device.web.conftest import proof_in
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN = [sys.executable, str(ROOT / "device" / "run.py")]
 
 
-def start(story, bundle, *more: str) -> subprocess.Popen[str]:
+def start(story, bundle, *more: str, page_port: str | None = "0") -> subprocess.Popen[str]:
     command = [*RUN, "--source", f"scene:{story}", "--bundle", str(bundle), "--loop", "--page", "--view", "off", *more]
-    environment = {**os.environ, "SMARTBIN_PAGE__PORT": "0", "PYTHONPATH": ""}
+    environment = {**os.environ, "PYTHONPATH": "", **({"SMARTBIN_PAGE__PORT": page_port} if page_port else {})}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/", env=environment
     )
@@ -83,6 +88,48 @@ def test_an_open_address_without_a_token_is_exit_code_2(story, tiny_bundle):
     )  # fmt: skip
     assert done.returncode == 2
     assert "token_file must be set" in done.stderr
+
+
+def test_a_reload_keeps_who_has_signed_in(story, tiny_bundle, tmp_path):
+    """Signed in with the form, then SIGHUP: the page that comes back knows its visitor; a refused one says why."""
+    port, config, token = free_port(), tmp_path / "bin.toml", tmp_path / "token"
+    token.write_text("a token that is long enough")
+    token.chmod(0o600)
+    config.write_text(f"[page]\nport = {port}\ntoken_file = '{token}'\n")
+    process = start(story, tiny_bundle, "--config", str(config), page_port=None)
+    visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def look(path: str, form: dict[str, str] | None = None) -> str:
+        body = urllib.parse.urlencode(form).encode() if form is not None else None
+        with visitor.open(f"http://127.0.0.1:{port}{path}", body, timeout=20) as answer:
+            return answer.read().decode()
+
+    try:
+        address_of(process)
+        look("/login", {"proof": proof_in(look("/login")), "token": token.read_text()})
+        assert "Sign out" in look("/settings")
+
+        config.write_text(f"{config.read_text()}fps = 5\n")
+        process.send_signal(signal.SIGHUP)
+        address_of(process)  # the page has begun anew
+        wait_until(lambda: answers(lambda: look("/settings")), "the page")
+        assert re.search(r"fps</th><td[^>]*>5.0 ", look("/settings"))
+
+        config.write_text("[page]\nprot = 1\n")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "unknown configuration key" in look("/settings"), "what was refused", timeout_s=20)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def answers(ask: Callable[[], str]) -> bool:
+    """Whether the page is there: between two servers nobody is."""
+    with suppress(OSError):
+        return bool(ask())
+    return False
 
 
 HANGING_TEST = """

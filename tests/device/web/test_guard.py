@@ -6,7 +6,8 @@ import pytest
 
 from device.web.api import make_api
 from device.web.app import make_plain
-from device.web.guard import HEADERS, MOST_BODY
+from device.web.body import MOST_BODY
+from device.web.guard import HEADERS
 from device.web.page_routes import make_pages
 from tests.device.web.conftest import proof_in
 from tests.device.web.stage import HOST, TOKEN, stage_bin
@@ -212,3 +213,34 @@ def test_websockets_are_turned_away(staged):
 
     with pytest.raises(WebSocketDisconnect), staged.client().websocket_connect("/api/live"):
         pass
+
+
+def sign_in(client, token: str = TOKEN) -> None:
+    client.post("/login", data={"proof": proof_in(client.get("/login").text), "token": token})
+
+
+def test_who_has_signed_in_stays_so_when_the_page_begins_anew(tmp_path, tiny_bundle):
+    """After a reload the page is another one; its memory is the same."""
+    before = stage_bin(tmp_path, tiny_bundle, token=TOKEN, keeps=False)
+    client = before.client()
+    sign_in(client)
+    proof = proof_in(client.get("/model").text)
+    for _ in range(5):
+        before.client(client=("10.0.0.9", 1)).get("/api/status", headers={"authorization": "Bearer wrong"})
+    after = stage_bin(tmp_path, tiny_bundle, token=TOKEN, keeps=False, memory=before.memory)
+    follower = after.client(cookies=client.cookies)
+    assert follower.get("/history").status_code == 200
+    form = {"proof": proof}
+    assert follower.post("/settings/reload", data=form, headers={"origin": HOST}).status_code == 303, "open forms, too"
+    guesser = after.client(client=("10.0.0.9", 1))
+    assert guesser.get("/api/status", headers=BEARER).status_code == 429, "nor are wrong guesses forgotten"
+
+
+@pytest.mark.parametrize("then", ["another token that is long enough", None])
+def test_another_token_signs_everybody_out(tmp_path, tiny_bundle, then):
+    before = stage_bin(tmp_path, tiny_bundle, token=TOKEN, keeps=False)
+    client = before.client()
+    sign_in(client)
+    without = stage_bin(tmp_path, tiny_bundle, token=then, keeps=False, memory=before.memory)
+    again = stage_bin(tmp_path, tiny_bundle, token=TOKEN, keeps=False, memory=without.memory)
+    assert again.client(cookies=client.cookies).get("/history").status_code == 303

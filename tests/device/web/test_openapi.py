@@ -12,6 +12,8 @@ from tests.device.web.stage import HOST, TOKEN, stage_bin
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
+schemathesis.serializer.alias("application/x-tar", "application/octet-stream")
+
 _ENDLESS = ("/api/live", "/api/live.mjpg")
 _EXAMPLES = 15
 

@@ -14,6 +14,7 @@ import pytest
 from device.web import server
 from device.web.app import make_guarded
 from device.web.context import make_bin
+from device.web.memory import PageMemory
 from device.web.opening import open_page
 from device.web.parts import PageParts
 from device.web.server import PageServer
@@ -167,5 +168,6 @@ def parts_of(staged: StagedBin) -> PageParts:
         staged.clock,
         print,
         keeps=False,
-        reload=print,
+        reloader=staged.reloader,
+        memory=PageMemory(staged.clock.now_s),
     )
