@@ -26,7 +26,9 @@ def test_it_builds_the_image_of_this_repository():
 def test_the_command_is_one_that_the_parser_knows_with_the_configuration_that_is_mounted():
     program, *arguments = BIN["command"]
     assert program == "smartbin"
-    config = str(build_parser().parse_args(arguments).config)
+    options = build_parser().parse_args(arguments)
+    assert options.page, "the image's health check asks it"
+    config = str(options.config)
     mounted = dict(volume.rsplit(":", 2)[:2] for volume in BIN["volumes"] if volume.endswith(":ro"))
     (source,) = [source for source, target in mounted.items() if target == config]
     assert (FILE.parent / source.partition(":-")[2].rstrip("}")).is_file()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from device.capture import CaptureCounts
 from device.cli import build_parser
+from tests.device.web.stage import stage_bin
+from tests.device.web.test_server import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Dockerfile.jetson").read_text(encoding="utf-8")
@@ -68,8 +74,23 @@ def test_it_does_not_run_as_root_and_may_use_cameras():
     assert "--groups video" in TEXT
 
 
+def test_the_health_check_asks_the_page_and_fails_when_the_loop_stands_still(tmp_path, tiny_bundle):
+    staged = stage_bin(tmp_path, tiny_bundle, keeps=False)
+    page = serve(staged)
+    assert page.wait_until_listening(20)
+    (check,) = instructions("HEALTHCHECK")
+    program, *arguments = json.loads(check[check.index("[") :])
+    assert program == "python3"
+    command = [sys.executable, *(argument.replace(":8080/", f":{page.port}/") for argument in arguments)]
+    assert command[-1] != arguments[-1]
+    assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    staged.status.watch(CaptureCounts, lambda: 8.0, list)
+    assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode != 0
+    page.close()
+
+
 @pytest.mark.parametrize("command", instructions("CMD"))
 def test_the_command_is_one_that_the_parser_knows(command):
     words = re.findall(r'"([^"]+)"', command)
     assert words[0] == "smartbin"
-    build_parser().parse_args(words[1:])
+    assert build_parser().parse_args(words[1:]).page, "the health check asks it"
