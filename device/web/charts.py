@@ -12,9 +12,11 @@ from device.store.records import DayCount
 
 COLOURS = 8
 """How many classes have a colour of their own: `.series-0` to `.series-7` in page.css."""
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 960, 280, 40, 6, 10, 28
+WIDE, NARROW = 960, 360
+"""Widths of a chart: its text is as large as the page's only if it is shown about as wide as it was made."""
+_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 280, 40, 6, 10, 28
 _TICKS = 4
-_LABELS = 10
+_A_LABEL = 90  # as wide is a date with its room
 REJECTED = ("uncertain", "too_dark", "too_bright")
 
 
@@ -56,22 +58,22 @@ def style_of(name: str, series: Sequence[str]) -> str:
     return f"series-{series.index(name) % COLOURS}"
 
 
-def day_chart(days: Sequence[Day], series: Sequence[str]) -> str:
-    """The days as stacked bars, an `<svg>` that is as wide as its place."""
+def day_chart(days: Sequence[Day], series: Sequence[str], whole: int = WIDE) -> str:
+    """The days as stacked bars, an `<svg>` that fills its place; `whole` is the width that it is made for."""
     top = _round_up(max((day.total for day in days), default=0))
-    width = (_WIDTH - _LEFT - _RIGHT) / max(1, len(days))
-    parts = [_grid(top)]
+    width = (whole - _LEFT - _RIGHT) / max(1, len(days))
+    parts = [_grid(top, whole)]
     for number, day in enumerate(days):
         x = _LEFT + number * width
         parts.append(_bar(day, series, x + 0.15 * width, 0.7 * width, top))
-        if (len(days) - 1 - number) % math.ceil(len(days) / _LABELS) == 0:
+        if (len(days) - 1 - number) % math.ceil(len(days) * _A_LABEL / whole) == 0:
             parts.append(
-                f'<text class="tick" x="{x + width / 2:.1f}" y="{_HEIGHT - 10}" text-anchor="middle">'
+                f'<text class="tick" x="{min(x + width / 2, whole - 24):.1f}" y="{_HEIGHT - 10}" text-anchor="middle">'
                 f"{day.day.day} {day.day:%b}</text>"
             )
     total = sum(day.total for day in days)
     return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {whole} {_HEIGHT}" role="img" '
         f'aria-label="{total} decisions in {len(days)} days; the table below has every figure">{"".join(parts)}</svg>'
     )
 
@@ -91,19 +93,19 @@ def _bar(day: Day, series: Sequence[str], x: float, width: float, top: int) -> s
     return "".join(parts)
 
 
-def _grid(top: int) -> str:
+def _grid(top: int, whole: int) -> str:
     lines = []
     for number in range(_TICKS + 1):
         value = top * number / _TICKS
         y = _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * number / _TICKS
-        lines.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        lines.append(f'<line class="grid" x1="{_LEFT}" x2="{whole - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         lines.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
     return "".join(lines)
 
 
 def _round_up(value: int) -> int:
-    """The next number that divides well by four: 4, 8, 20, 40, 80, 200, …"""
+    """The next number that divides well by four: 4, 8, 12, 16, 20, 24, 32, 40, 80, 120, …"""
     if value <= _TICKS:
         return _TICKS
     size = int(10 ** math.floor(math.log10(value / _TICKS)))
-    return next(_TICKS * step * size for step in (1, 2, 5, 10) if _TICKS * step * size >= value)
+    return next(_TICKS * step * size for step in (1, 2, 3, 4, 5, 6, 8, 10) if _TICKS * step * size >= value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -14,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from device.samples.labels import Verdict
 from device.web.api import RELOADS, event_page, health_of, look_as_configured, look_at, model_of
-from device.web.charts import day_chart, days_of, series_of, style_of
+from device.web.charts import NARROW, WIDE, day_chart, days_of, series_of, style_of
 from device.web.context import Bin
 from device.web.forms import read_form
 from device.web.guard import give_cookie, too_many
@@ -26,6 +27,7 @@ from smartbin.errors import SmartbinError, StoreError
 Before = Annotated[int | None, Query(ge=1, le=MOST_NUMBER)]
 _PER_PAGE, _THUMBNAILS = 24, 12
 _DAYS = (7, 14, 30, 90)
+_CHARTS = MappingProxyType({"wide": WIDE, "narrow": NARROW})  # the style shows the one that fits
 
 
 def make_pages(bin_: Bin) -> APIRouter:
@@ -143,7 +145,7 @@ def _add_history(router: APIRouter, pages: Pages) -> None:
             number=number,
             days=list(reversed(found)),
             series=[(name, style_of(name, series)) for name in series],
-            chart=Markup(day_chart(found, series)),
+            charts={name: Markup(day_chart(found, series, size)) for name, size in _CHARTS.items()},
             total=sum(day.total for day in found),
             uncertain=uncertain,
             accuracy=accuracy,
@@ -210,7 +212,7 @@ def _add_labels(router: APIRouter, pages: Pages) -> None:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "no such answer")
         await run_in_threadpool(archive.label, number, known[verdict], label or None, form.get("picture", ""))
         said = {"class": f"is {label}", "none": "is none of the classes", "skip": "is skipped"}[verdict]
-        return pages.back(request, "/label", f"Picture {number} {said}.")
+        return pages.back(request, "/label", f"Picture {number} {said}.", f"/label/{number}")
 
 
 def _add_models(router: APIRouter, pages: Pages) -> None:

@@ -64,7 +64,8 @@ class Pages:
     def show(self, request: Request, name: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
         """A page; a browser that has no session gets one with it."""
         session = self.session(request)
-        notice, session.notice = session.notice, ""
+        notice, undo = session.notice, session.undo
+        session.notice = session.undo = ""
         html = self._templates.get_template(name).render(
             bin_name=self.bin.name,
             version=__version__,
@@ -74,6 +75,7 @@ class Pages:
             proof_field=PROOF_FIELD,
             may_leave=self.bin.token.wanted and session.signed_in,
             notice=notice,
+            undo=undo,
             **values,
         )
         response = HTMLResponse(html, status)
@@ -88,10 +90,11 @@ class Pages:
         found: Session = request.scope["session"]
         return found
 
-    def back(self, request: Request, path: str, notice: str = "") -> Response:
-        """To another page, which tells `notice`."""
+    def back(self, request: Request, path: str, notice: str = "", undo: str = "") -> Response:
+        """To another page, which tells `notice`, and where it can be undone."""
         if notice and not request.scope["bearer"]:
-            self.session(request).notice = notice
+            session = self.session(request)
+            session.notice, session.undo = notice, undo
         return RedirectResponse(path, HTTPStatus.SEE_OTHER)
 
     def markdown(self, text: str) -> Markup:

@@ -17,12 +17,13 @@ _MOST = 256
 
 @dataclass(slots=True)
 class Session:
-    """One browser. `notice` is what the next page tells it, once."""
+    """One browser. `notice` is what the next page tells it, once, with the path of a page where it can be undone."""
 
     id: str
     seen_s: float
     signed_in: bool = False
     notice: str = ""
+    undo: str = ""
     fresh: bool = field(default=True)
     """Whether the browser has still to be given the cookie."""
 

@@ -63,7 +63,7 @@ def test_labelling_by_form_tells_what_was_done_and_shows_the_next(staged):
     given = client.post("/label/2", data=form, headers=OWN)
     assert given.headers["location"] == "/label"
     then = client.get("/label").text
-    assert '<p class="notice" role="status">Picture 2 is green.</p>' in then
+    assert '<p class="notice" role="status">Picture 2 is green. <a href="/label/2">Change it</a></p>' in then
     assert "Picture 1," in then
     assert "Picture 2 is green" not in client.get("/label").text, "a notice is told once"
     assert SampleBook(staged.settings.store.paths).sample(2).given.label == "green"
@@ -118,9 +118,11 @@ def test_the_history_in_pages(tmp_path, tiny_bundle):
 
 def test_counts_are_a_plot_and_a_table(staged):
     html = staged.client().get("/counts?days=7").text
-    assert html.count('<rect class="series-0" x=') == 1
-    assert html.count('<rect class="series-uncertain" x=') == 1
-    assert 'aria-label="2 decisions in 7 days' in html
+    for name in ("wide", "narrow"):
+        chart = html.split(f'<div class="{name}">')[1].split("</svg>")[0]
+        assert chart.count('<rect class="series-0" x=') == 1
+        assert chart.count('<rect class="series-uncertain" x=') == 1
+        assert 'aria-label="2 decisions in 7 days' in chart
     assert staged.client().get("/counts?days=10000000").status_code == 200
 
 
@@ -164,6 +166,12 @@ def test_a_model_card_cannot_bring_html_or_scripts(tmp_path, tiny_bundle):
 def test_settings_show_where_each_value_came_from(staged):
     html = staged.client().get("/settings").text
     assert '<span class="origin set">command line</span>' in html
+    opened = {
+        part.split("<b>")[1].split("</b>")[0]
+        for part in html.split("<details ")[1:]
+        if part.split(">")[0].endswith("open")
+    }
+    assert opened == {"page"}, "what was set is seen at once, the rest when it is asked for"
 
 
 def test_an_error_page_is_for_people(staged):
