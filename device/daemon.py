@@ -147,7 +147,7 @@ class Daemon:
             return
         trouble = self._capture.trouble
         reason = trouble.what if trouble is not None else "no frame"
-        self._enter("CAMERA_LOST", f"{self._session.source}: {reason} for {without_s:.1f} s")
+        self._enter("CAMERA_LOST", f"{self._session.source}: {reason}")
         if without_s >= self._reconnect.give_up_s:
             raise CameraError(
                 "the camera gave up",

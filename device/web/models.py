@@ -90,17 +90,17 @@ class LiveState(_Answer):
         """Of this moment."""
         view, session = status.view, status.session
         told = status.told[-1] if status.told else None
-        answered = view is not None and view.state in ("DECIDED", "CLEARING", "WATCHING")
-        answer = told if answered else None
+        seen = view if status.lifecycle == "RUNNING" else None  # of a lost camera the newest frame is an old one
+        answer = told if seen is not None and seen.state in ("DECIDED", "CLEARING", "WATCHING") else None
         shown: Decision | None = answer.decision if answer is not None else None
-        prediction = shown.prediction if shown is not None else view.prediction if view is not None else None
+        prediction = shown.prediction if shown is not None else seen.prediction if seen is not None else None
         return cls(
             lifecycle=status.lifecycle,
             reason=status.reason,
             state=view.state if view is not None else None,
             learning=view.presence.learning if view is not None else False,
             item=view.item if view is not None else 0,
-            box=Box.of(view.presence.box) if view is not None else None,
+            box=Box.of(seen.presence.box) if seen is not None else None,
             region=Box.of(view.region) if view is not None else None,
             light=view.light if view is not None else None,
             mean_luma=round(view.exposure.mean_luma, 3) if view is not None else None,

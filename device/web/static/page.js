@@ -63,20 +63,21 @@ function live(root) {
   }
 
   function show(now) {
-    const lost = now.lifecycle === "CAMERA_LOST" ? `The camera is lost: ${now.reason || "no picture"}`
-      : now.lifecycle !== "RUNNING" ? "The bin is starting." : now.without_frame_s > 2 ? `No picture for ${now.without_frame_s.toFixed(0)} s.` : "";
+    const late = `no picture for ${now.without_frame_s.toFixed(0)} s`, running = now.lifecycle === "RUNNING";
+    const lost = now.lifecycle === "CAMERA_LOST" ? `The camera is lost, ${late}: ${now.reason || "no reason given"}.`
+      : !running ? `The bin is ${now.lifecycle.toLowerCase()}.` : now.without_frame_s > 2 ? `There is ${late}.` : "";
     say(lost || unseen);
     for (const step of root.querySelectorAll("[data-step]")) {
-      const current = step.dataset.step === now.state;
+      const current = running && step.dataset.step === now.state;
       step.classList.toggle("now", current);
       if (current) step.setAttribute("aria-current", "step"); else step.removeAttribute("aria-current");
     }
     const answer = now.answer;
-    const kind = answer ? answer.kind : now.light && now.light !== "ok" ? now.light : "none";
+    const kind = answer ? answer.kind : running && now.light && now.light !== "ok" ? now.light : "none";
     const headline = find("headline");
     headline.className = `headline ${kind}`;
     headline.textContent = answer ? said[answer.kind] || answer.label : now.learning ? "learning the empty bin"
-      : kind !== "none" ? said[kind] : waiting[now.state] || "";
+      : !running ? now.lifecycle.toLowerCase().replace("_", " ") : kind !== "none" ? said[kind] : waiting[now.state] || "";
     find("under").textContent = !answer ? "" : answer.kind === "accepted"
       ? `${percent(answer.confidence)} sure → ${answer.bin}`
       : answer.label ? `perhaps ${answer.label}, ${percent(answer.confidence)} → ${answer.bin}` : `→ ${answer.bin}`;

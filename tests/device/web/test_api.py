@@ -33,6 +33,17 @@ def test_an_answer_is_told_only_while_its_item_is_there(staged):
     assert (told["answer"], told["box"], told["probabilities"]) == (None, None, {})
 
 
+def test_of_a_lost_camera_no_old_answer_is_told(staged):
+    staged.status.frame(view(40, 2, "DECIDED", "red"))
+    staged.status.event(Event(staged.clock.wall(), "lifecycle", lifecycle="CAMERA_LOST", reason="camera:0: unplugged"))
+    client = staged.client()
+    told = client.get("/api/status").json()
+    assert (told["answer"], told["box"], told["probabilities"]) == (None, None, {})
+    html = client.get("/").text
+    assert "data-headline>camera lost</p>" in html
+    assert 'aria-current="step"' not in html
+
+
 def test_events_come_newest_first_and_in_pages(staged):
     client = staged.client()
     page = client.get("/api/events?limit=2").json()

@@ -24,7 +24,9 @@ import pytest
 from device.cli import main
 from device.scene import builtin_scene_path
 from smartbin.bundle import builtin_bundle_path, read_bundle
+from smartbin.bundle_archive import pack_bundle
 from smartbin.bundle_store import BundleStore
+from smartbin.signing import make_key, sign_bundle
 from tests.device.broker import free_port, wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -46,7 +48,7 @@ PIXELS = """() => {
 
 
 AT_REST = """() => document.querySelector("[data-step=DECIDED]").classList.contains("now")
-  && document.querySelector("[data-box]").width.baseVal.value > 200
+  && document.querySelector("[data-box]").width.baseVal.value > 300
   && Number(document.querySelector("[data-luma]").textContent) > 0.5"""
 
 
@@ -57,13 +59,16 @@ class RunningBin:
     address: str
     config: Path
     bundles: BundleStore
+    archive: Path  # of a bundle that it was not offered
 
 
-def offer(folder: Path, version: str) -> None:
-    """The built-in bundle under another version."""
+def offer(folder: Path, version: str, key: Path) -> Path:
+    """The built-in bundle under another version, signed."""
     shutil.copytree(builtin_bundle_path(), folder)
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": version}))
+    sign_bundle(folder, key)
+    return folder
 
 
 def write_slow_scene(folder: Path) -> Path:
@@ -81,8 +86,10 @@ def running(tmp_path_factory) -> Iterator[RunningBin]:
         if not needed.is_file():
             pytest.skip(f"{needed.relative_to(ROOT)} is not here")
     folder = tmp_path_factory.mktemp("bin")
+    public_key = make_key(key := folder / "private.pem")
     for version in ("1", "2"):
-        offer(folder / "offered" / f"lite2-{version}", version)
+        offer(folder / "offered" / f"lite2-{version}", version, key)
+    pack_bundle(read_bundle(offer(folder / "lite2-3", "3", key)), folder / "lite2-3.tar")
     config = folder / "bin.toml"
     config.write_text(f"""
 [source]
@@ -101,6 +108,7 @@ min_free_mb = 0.0
 per_minute = 100
 [bundles]
 folder = "{folder}/bundles"
+public_key = "{public_key}"
 [page]
 port = {free_port()}
 bundles_from = "{folder}/offered"
@@ -109,7 +117,7 @@ bundles_from = "{folder}/offered"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ""})
     try:
         address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\w.:]+", line)))
-        yield RunningBin(address, config, BundleStore(folder / "bundles"))
+        yield RunningBin(address, config, BundleStore(folder / "bundles"), folder / "lite2-3.tar")
     finally:
         process.terminate()
         process.communicate(timeout=20)
@@ -238,7 +246,7 @@ def runs(running: RunningBin, version: str) -> None:
 def test_install_and_roll_back(look, running):
     for version in ("1", "2"):
         page = look("/model")
-        page.get_by_label("Bundle").select_option(f"lite2-{version}")
+        page.get_by_role("combobox", name="Bundle").select_option(f"lite2-{version}")
         page.get_by_role("button", name="Install").click()
         page.wait_for_selector(f".notice:has-text('smartbin-lite2 {version} (efficientnet_lite2, int8) is installed')")
         assert read_bundle(running.bundles.current).manifest.version == version
@@ -250,6 +258,16 @@ def test_install_and_roll_back(look, running):
     assert read_bundle(running.bundles.current).manifest.version == "1"
     page.close()
     runs(running, "1")
+
+
+def test_a_bundle_is_sent_from_the_browser(look, running):
+    page = look("/model")
+    page.get_by_label("Send a signed bundle").set_input_files(running.archive)
+    page.get_by_role("button", name="Send and install").click()
+    page.wait_for_selector("[data-uploaded]:has-text('smartbin-lite2 3 (efficientnet_lite2, int8) is installed')")
+    assert read_bundle(running.bundles.current).manifest.version == "3"
+    page.close()
+    runs(running, "3")
 
 
 def test_it_is_usable_by_keyboard(look):
@@ -278,6 +296,12 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(look, path):
              .filter(one => one.offsetHeight > 0 && one.offsetHeight < 36).map(one => one.textContent)"""
     )
     assert small == [], "too small for a thumb"
+    heights = page.evaluate(
+        """() => Array.from(document.querySelectorAll(".chart text"))
+             .map(one => one.getBoundingClientRect().height).filter(height => height > 0)"""
+    )
+    assert all(height >= 11 for height in heights), "too small for eyes"
+    assert bool(heights) == (path == "/counts")
 
 
 @pytest.mark.parametrize("path", TABS)
