@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -89,6 +90,7 @@ def run_setups(
     memory = PageMemory(clock.now_s)
     while True:
         ended = run_daemon(setup, clock, LinkedStop(stop), reloader, notifier, memory=memory)
+        gc.collect()  # a page and its routes hold each other: a bin that is read again daily would grow
         if ended.failure is not None and ended.frames == 0 and before is not None and not stop.is_set():
             _log.error("the new configuration does not work, back to the one before: %s", ended.failure)
             reloader.refuse(ended.failure)

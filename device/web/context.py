@@ -74,6 +74,14 @@ class Bin:
             found.append(f"no frame for {status.without_frame_s:.1f} s")
         return found
 
+    def let_go(self) -> None:
+        """Forget everything, when no request comes any more.
+
+        FastAPI remembers the functions of every application there was, and they hold their bin: after a reload the
+        status of the run before, with its durations, would stay for good.
+        """
+        vars(self).clear()
+
     def refusal(self) -> str:
         """Why what was to be read last does not run; empty if it does."""
         refusal = self.reloader.refusal

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from device.web.parts import PageParts
 from device.web.token import read_token
 from smartbin.errors import ConfigError
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
 
 _LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "jinja2", "psutil")
 
@@ -35,11 +31,11 @@ def open_page(parts: PageParts) -> OpenPage:
     token = read_token(settings.token_file) if settings.token_file is not None else None
     from device.web.app import make_guarded
     from device.web.context import make_bin
-    from device.web.server import PageServer
+    from device.web.server import PageServer, Served
 
-    def make() -> tuple[ASGIApp, Callable[[], None]]:
+    def make() -> Served:
         bin_ = make_bin(parts, token)
-        return make_guarded(bin_), bin_.feed.close
+        return Served(make_guarded(bin_), bin_.feed.close, bin_.let_go)
 
     server = PageServer(settings.host, settings.port, make)
     server.start()

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,17 +23,25 @@ _CONNECTIONS = 64
 _MOST_HEADERS = 16 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An application, what is to be called in the server's loop when it begins to end, and what when it is over."""
+
+    application: ASGIApp
+    closing: Callable[[], None]
+    over: Callable[[], None] = lambda: None
+
+
 class PageServer:
     """Serves an application on an address from `start` to `close`.
 
-    `make` makes the application, and what is to be called in the server's loop when it ends: once in `start`, and again
-    where the server has to begin anew.
+    `make` makes it: once in `start`, and again where the server has to begin anew.
     """
 
-    def __init__(self, host: str, port: int, make: Callable[[], tuple[ASGIApp, Callable[[], None]]]) -> None:
+    def __init__(self, host: str, port: int, make: Callable[[], Served]) -> None:
         self._host, self._port, self._make = host, port, make
         self._stop, self._listening = threading.Event(), threading.Event()
-        self._made: tuple[ASGIApp, Callable[[], None]] | None = None
+        self._made: Served | None = None
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
         self.port: int | None = None
@@ -85,10 +94,16 @@ class PageServer:
         return listener
 
     def _serve(self, listener: socket.socket) -> None:
-        application, closing = self._made or self._make()
+        served = self._made or self._make()
         self._made = None
+        try:
+            self._run_server(listener, served)
+        finally:
+            served.over()
+
+    def _run_server(self, listener: socket.socket, served: Served) -> None:
         config = uvicorn.Config(
-            application,
+            served.application,
             loop="asyncio",
             http=BoundedConnection,
             ws="none",
@@ -103,7 +118,7 @@ class PageServer:
             timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=_MOST_HEADERS,
         )
-        server = _Server(config, self._listening, closing)
+        server = _Server(config, self._listening, served.closing)
         self._server = server
         if not self._stop.is_set():
             shown = f"[{self._host}]" if ":" in self._host else self._host

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
 import threading
 import time
+import weakref
 from contextlib import closing
 
 import pytest
 
-from device.web import server
+from device.web import context, server
 from device.web.app import make_guarded
 from device.web.context import make_bin
 from device.web.memory import PageMemory
 from device.web.opening import open_page
 from device.web.parts import PageParts
-from device.web.server import PageServer
+from device.web.server import PageServer, Served
 from smartbin.bundle import read_bundle
 from smartbin.errors import ConfigError
 from tests.device.web.stage import StagedBin, blank, stage_bin, view
@@ -26,7 +28,7 @@ LONG_S = 20.0
 
 
 def serve(staged: StagedBin, port: int = 0, host: str = "127.0.0.1") -> PageServer:
-    page = PageServer(host, port, lambda: (staged.app, staged.bin.feed.close))
+    page = PageServer(host, port, lambda: Served(staged.app, staged.bin.feed.close))
     page.start()
     return page
 
@@ -144,6 +146,25 @@ def test_a_token_that_cannot_be_read_is_a_configuration_error(tmp_path, tiny_bun
         open_page(parts_of(staged))
 
 
+def test_of_a_page_that_has_ended_nothing_stays(staged, monkeypatch):
+    """FastAPI remembers the routes of every application: what they hold would pile up with every reload."""
+    feeds, make = [], context.make_bin
+
+    def watched(parts, token):
+        bin_ = make(parts, token)
+        feeds.append(weakref.ref(bin_.feed))
+        return bin_
+
+    monkeypatch.setattr(context, "make_bin", watched)
+    page = open_page(parts_of(staged))
+    assert page.wait_until_listening(LONG_S)
+    assert ask(page.port, "/metrics")[0] == 200
+    assert page.close()
+    del page
+    gc.collect()
+    assert [feed() for feed in feeds] == [None]
+
+
 def test_an_application_that_cannot_be_made_is_no_running_page():
     def broken():
         raise RuntimeError("no application")
@@ -160,7 +181,7 @@ def parts_of(staged: StagedBin) -> PageParts:
     bundle = read_bundle(staged.bin.shelf.running.path)
     return PageParts(
         "bin-7",
-        staged.settings,
+        staged.settings.model_copy(update={"page": staged.settings.page.model_copy(update={"port": 0})}),
         {},
         staged.status,
         bundle,
