@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _LOW_DELAY = "fflags;nobuffer|flags;low_delay"
 _FIRST_READS = 5  # some USB cameras fail on their first reads while they start to stream
 _STEADY_FRAMES, _STEADY_LUMA = 5, 0.01  # so many frames that differ by less from the one before: auto-exposure is done
+_CSI_OPEN_S, _CSI_READ_S = 10.0, 5.0  # Argus takes seconds to start; a sensor that hangs is opened again
 _STAMP_OFF_S = 2.0  # a stamp that is further off is of another clock
 
 
@@ -170,7 +171,7 @@ def device_number(device: str) -> int | str:
 
 def _open(source: DeviceSource | CsiSource | RtspSource, mode: CameraMode, opener: OpenCapture) -> VideoCapture:
     if isinstance(source, CsiSource):
-        capture = opener(csi_pipeline(source.sensor, mode), cv2.CAP_GSTREAMER, [])
+        capture = opener(csi_pipeline(source.sensor, mode), cv2.CAP_GSTREAMER, _limits(_CSI_OPEN_S, _CSI_READ_S))
         fix = (
             "`smartbin doctor` says whether this OpenCV has GStreamer, `v4l2-ctl --list-formats-ext` which sizes and "
             "rates the sensor has; "
@@ -190,15 +191,20 @@ def _open(source: DeviceSource | CsiSource | RtspSource, mode: CameraMode, opene
 
 def _open_rtsp(url: str, settings: RtspSettings, opener: OpenCapture) -> VideoCapture:
     """Through GStreamer if this OpenCV has it and it can, else through FFmpeg, unless one of them is asked for."""
+    limits = _limits(settings.timeout_s, settings.timeout_s)
     if settings.backend == "gstreamer" or (settings.backend == "auto" and opencv_has_gstreamer()):
-        capture = opener(rtsp_pipeline(url, settings, jetson=is_jetson(ThisMachine())), cv2.CAP_GSTREAMER, [])
+        capture = opener(rtsp_pipeline(url, settings, jetson=is_jetson(ThisMachine())), cv2.CAP_GSTREAMER, limits)
         if settings.backend == "gstreamer" or capture.isOpened():
             return capture
         capture.release()
-    timeout_ms = round(settings.timeout_s * 1000)
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
     with _ffmpeg_options(f"rtsp_transport;{settings.transport}|{_LOW_DELAY}"):
-        return opener(url, cv2.CAP_FFMPEG, timeouts)
+        return opener(url, cv2.CAP_FFMPEG, limits)
+
+
+def _limits(open_s: float, read_s: float) -> list[int]:
+    """How long GStreamer and FFmpeg may take; without this OpenCV waits for half a minute (4.7 and later)."""
+    opening, reading = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
+    return [opening, round(open_s * 1000), reading, round(read_s * 1000)]
 
 
 @contextmanager

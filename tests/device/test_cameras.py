@@ -195,6 +195,10 @@ class TestOpenCvCamera:
         assert "framerate=60/1" in capture.target
         assert capture.target.endswith("appsink drop=true max-buffers=1 sync=false")
         assert not capture.asked, "the pipeline says it all"
+        assert dict(zip(capture.parameters[::2], capture.parameters[1::2], strict=True)) == {
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 10_000,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC: 5_000,
+        }, "a driver that hangs is not waited for"
 
     def test_rtsp_has_time_outs_and_no_buffer(self, monkeypatch):
         monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", raising=False)
@@ -235,8 +239,7 @@ class TestOpenCvCamera:
         OpenCvCamera(RtspSource("rtsp://host/x"), mode, ManualClock(), opener)
         assert tried == used
         assert [capture.released for capture in captures[:-1]] == [1] * (len(used) - 1)
-        if used[-1] == cv2.CAP_FFMPEG:
-            assert captures[-1].parameters[1::2] == [2000, 2000]
+        assert captures[-1].parameters[1::2] == [2000, 2000], "to open and to read"
 
     def test_a_real_opencv_without_this_camera_fails_cleanly(self, capfd):
         with pytest.raises(CameraError):
