@@ -66,9 +66,12 @@ def prepare(
     return Setup(config, origins, source, bundle, classifier)
 
 
-def prepare_first(config: DeviceConfig, origins: Mapping[str, str]) -> Setup:
+def prepare_first(
+    config: DeviceConfig, origins: Mapping[str, str], on_refusal: Callable[[SmartbinError], None]
+) -> Setup:
     """`prepare` at the start of the daemon. Where the installed bundle is damaged or gone, as on a worn card, the one
-    before it runs, if it is whole, and this is said aloud; a bundle that the configuration names has none before it.
+    before it runs, if it is whole, and this is said aloud and told `on_refusal`; a bundle that the configuration names
+    has none before it.
     """
     try:
         return prepare(config, origins)
@@ -81,7 +84,9 @@ def prepare_first(config: DeviceConfig, origins: Mapping[str, str]) -> Setup:
         except BundleError:
             raise refusal from None
         _log.error("the installed bundle is refused, the one before it runs, %s: %s", before.name, refusal)
-        return prepare(config, origins, bundle=bundle)
+        setup = prepare(config, origins, bundle=bundle)
+        on_refusal(refusal)
+        return setup
 
 
 @dataclass(frozen=True, slots=True)

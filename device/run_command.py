@@ -75,7 +75,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             stack.callback(notifier.end)
         reloader = stack.enter_context(Reloader(read, notifier))
         stack.enter_context(reload_on_hangup(reloader.request, stop))
-        run_setups(prepare_first(config, origins), clock, stop, reloader, notifier)
+        run_setups(prepare_first(config, origins, reloader.refuse), clock, stop, reloader, notifier)
     return 0
 
 

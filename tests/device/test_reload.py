@@ -128,6 +128,7 @@ class TestFirst:
     @pytest.fixture
     def installed(self, tmp_path):
         """Versions 1 and 2, one after the other; the second is current."""
+        self.told = []
         store = BundleStore(tmp_path / "bundles")
         for version in ("1", "2"):
             store.install(write_tiny_bundle(tmp_path / version, version=version).path, lambda copy: None)
@@ -135,7 +136,7 @@ class TestFirst:
 
     def first(self, tmp_path, **fields):
         config, origins = load_config_with_origins(None, {"bundles.folder": tmp_path / "bundles", **fields})
-        setup = prepare_first(config, origins)
+        setup = prepare_first(config, origins, self.told.append)
         setup.classifier.close()
         return setup.bundle.manifest.version
 
@@ -146,6 +147,7 @@ class TestFirst:
 
     def test_a_whole_one_runs(self, tmp_path, installed):
         assert self.first(tmp_path) == "2"
+        assert self.told == []
 
     @pytest.mark.parametrize("harm", ["damaged", "gone"])
     def test_instead_of_a_damaged_or_lost_one_the_one_before_runs(self, tmp_path, installed, harm, caplog):
@@ -155,6 +157,7 @@ class TestFirst:
             self.damage(installed.current)
         assert self.first(tmp_path) == "1"
         assert "the installed bundle is refused, the one before it runs" in caplog.text
+        assert [str(installed.current) in str(error) for error in self.told] == [True]
 
     def test_where_both_are_damaged_the_first_refusal_is_told(self, tmp_path, installed):
         self.damage(installed.current)
