@@ -24,11 +24,12 @@ from benchmarks.own_process import resident_mb
 from benchmarks.paced_camera import PacedCamera, Recording, photo_recording, scene_recording
 from benchmarks.photos import photos_below
 from benchmarks.report import LATENCY_COLUMNS, Cell, Measurement, Table
+from device.assembly import assemble
 from device.clock import Clock, SystemClock
 from device.config import load_config
 from device.events import Event, FrameView, Session
 from device.machine import ThisMachine
-from device.run_command import assemble, open_sinks
+from device.run_command import open_sinks
 from device.sinks import SinkGroup
 from device.sources import DeviceSource
 from device.summary import RunSummary

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.own_process import resident_mb
 from benchmarks.report import Cell, Measurement, Table
 from benchmarks.soak_record import Record, Sample, Seen, look_back
+from device.assembly import assemble
 from device.capture import CaptureCounts
 from device.clock import Clock, SystemClock
 from device.config import load_config_with_origins
@@ -29,7 +30,7 @@ from device.fault_camera import InjectedFault
 from device.fault_plan import FAULT_KINDS
 from device.opening import CameraOpener
 from device.reload import Reloader, prepare
-from device.run_command import assemble, page_parts, queue_counts
+from device.run_command import page_parts, queue_counts
 from device.sinks import SinkGroup
 from device.status import BinStatus
 from device.store_sink import open_store

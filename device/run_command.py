@@ -1,4 +1,4 @@
-"""`smartbin run`: puts the daemon together from the configuration, runs it, and prints what it did."""
+"""`smartbin run`: runs the daemon of a configuration, and of those that follow it, and prints what it did."""
 
 from __future__ import annotations
 
@@ -16,39 +16,26 @@ from functools import partial
 import cv2
 from rich.console import Console
 
+from device.assembly import assemble
 from device.bundle_command import test_here
 from device.camera import Camera
-from device.capture import Capture
 from device.clock import Clock, SystemClock
 from device.config import DeviceConfig, load_config_with_origins
 from device.daemon import Daemon
-from device.decision import Mode, make_verdicts
-from device.events import Session
 from device.fleet.joining import join_fleet
-from device.frame_judges import make_judge
-from device.opening import CameraOpener
-from device.pipeline import Pipeline
-from device.presence import PresenceDetector
-from device.presence_sensor import make_presence
 from device.region_choice import RegionChoice, regions_file
 from device.reload import LinkedStop, Reloader, Setup, prepare, prepare_first
 from device.service_notifier import ServiceNotifier
 from device.signals import reload_on_hangup
 from device.sinks import Sink, SinkGroup
 from device.sinks.opening import open_sinks as open_sinks  # benchmarks take it from here
-from device.sources import PhotoSource, Source, shown
 from device.status import BinStatus, QueueCounts
-from device.steady_light import SteadyGamma
 from device.store_sink import StoreSink, open_store
 from device.summary import print_summary
-from device.watchdog import Watchdog, exit_stalled
 from device.web.memory import PageMemory
 from device.web.opening import OpenPage, open_page
 from device.web.parts import PageParts
-from smartbin.bundle import MANIFEST_FILE, Bundle, sha256_file
-from smartbin.classifier import Classifier
 from smartbin.errors import SmartbinError, StalledError, drop_stdout
-from smartbin.latency import StageTimer
 
 _log = logging.getLogger(__name__)
 
@@ -226,86 +213,6 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         print(self.format(record), file=sys.stderr)
-
-
-def assemble(
-    config: DeviceConfig,
-    source: Source,
-    bundle: Bundle,
-    classifier: Classifier,
-    sinks: SinkGroup,
-    clock: Clock,
-    stop: threading.Event,
-    opener: Callable[[], Camera] | None = None,
-    on_progress: Callable[[], None] | None = None,
-    timer: StageTimer | None = None,
-    reload_due: Callable[[], bool] = lambda: False,
-) -> Daemon:
-    """The daemon for a source, a model and sinks; nothing is started yet.
-
-    `opener` opens another camera in the source's place: benchmarks stage one, and a soak keeps the `CameraOpener` of a
-    test camera to ask for its faults. `on_progress` is called whenever the main loop
-    has made progress.
-    """
-    manifest = bundle.manifest
-    spec = manifest.preprocess
-    if config.brightness is not None:
-        spec = spec.model_copy(update={"brightness": config.brightness})
-    mode, are_photos = resolve_mode(config, source), isinstance(shown(source), PhotoSource)
-    verdicts = make_verdicts(config.decision, manifest.classes, manifest.thresholds)
-    pipeline = Pipeline(
-        classifier,
-        spec,
-        make_judge(mode, config.decision, verdicts),
-        make_presence(PresenceDetector(config.presence), config.sensor) if mode == "item" else None,
-        timer,
-        steady=None if mode == "every_frame" or are_photos else SteadyGamma(config.light.smooth_s),
-        region=config.presence.region,
-    )
-    capture = Capture(
-        opener if opener is not None else CameraOpener(source, config.source, manifest.classes, clock, stop),
-        live=source.live,
-        max_age_s=config.source.max_age_s,
-        reconnect=config.source.reconnect,
-        clock=clock,
-        stop=stop,
-    )
-    model = f"{manifest.name} {manifest.version} ({manifest.precision})"
-
-    def on_stall(error: StalledError) -> None:
-        sinks.close_threads()
-        exit_stalled(error)
-
-    return Daemon(
-        capture,
-        pipeline,
-        sinks,
-        Watchdog(config.runtime.stall_s, clock, on_stall, on_feed=on_progress),
-        Session(
-            str(source),
-            model,
-            classifier.runtime,
-            manifest.classes,
-            manifest.thresholds.min_confidence,
-            model_name=manifest.name,
-            model_version=manifest.version,
-            passed_over=classifier.passed_over,
-            model_sha256=sha256_file(bundle.path / MANIFEST_FILE),
-        ),
-        clock=clock,
-        stop=stop,
-        live=source.live,
-        reconnect=config.source.reconnect,
-        max_seconds=config.runtime.max_seconds,
-        reload_due=reload_due,
-    )
-
-
-def resolve_mode(config: DeviceConfig, source: Source) -> Mode:
-    """The configured mode; `auto` judges each photo for itself and everything else by item."""
-    if config.decision.mode != "auto":
-        return config.decision.mode
-    return "every_frame" if isinstance(shown(source), PhotoSource) else "item"
 
 
 def queue_counts(kept: Sequence[StoreSink], sinks: SinkGroup) -> list[QueueCounts]:

@@ -27,9 +27,10 @@ import psutil
 from rich.console import Console
 from starlette.testclient import TestClient
 
+from device.assembly import assemble
 from device.clock import SystemClock
 from device.config import DeviceConfig, load_config
-from device.run_command import assemble, open_sinks, queue_counts
+from device.run_command import open_sinks, queue_counts
 from device.samples.labels import Sample, SampleBook
 from device.sinks import SinkGroup
 from device.sources import DeviceSource

@@ -8,10 +8,11 @@ import pytest
 from pydantic import BaseModel
 
 import device
+from device.assembly import resolve_mode
 from device.cli import build_parser
 from device.config import DeviceConfig, load_config
 from device.identity import DeviceSettings, default_name
-from device.run_command import _overrides, resolve_mode
+from device.run_command import _overrides
 from device.sources import PhotoSource, SceneSource, VideoSource
 from smartbin.errors import ConfigError
 

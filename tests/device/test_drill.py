@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
+from device.assembly import assemble
 from device.clock import SystemClock
 from device.config import load_config
 from device.fault_plan import FAULT_KINDS
 from device.opening import CameraOpener
-from device.run_command import assemble
 from device.sinks import SinkGroup
 from device.sources import parse_source
 from smartbin.bundle import read_bundle

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from device.assembly import resolve_mode
 from device.capture import Capture, ReconnectSettings
 from device.clock import ManualClock
 from device.config import SourceSettings, load_config
@@ -19,7 +20,6 @@ from device.fault_camera import FaultDrill
 from device.fault_plan import FAULT_KINDS, FaultPlan, FaultSchedule, parse_fault_plan
 from device.frame import BadFrameError
 from device.opening import CameraOpener
-from device.run_command import resolve_mode
 from device.scene import SceneCamera
 from device.sources import DrillSource, PhotoSource, RtspSource, SceneSource, parse_source
 from smartbin.errors import CameraError, ConfigError

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from device.assembly import assemble
 from device.clock import SystemClock
 from device.config import load_config
 from device.decision import DecisionSettings, make_verdicts
@@ -15,7 +16,6 @@ from device.frame_judges import make_judge
 from device.pipeline import Pipeline
 from device.presence import PresenceDetector, PresenceReading
 from device.region import crop_region
-from device.run_command import assemble
 from device.sinks import SinkGroup
 from device.sources import parse_source
 from device.steady_light import SteadyGamma

@@ -13,7 +13,7 @@ pytest.importorskip("serial", reason="no pyserial here (pip install 'smartbin[se
 import gpiozero
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from device import run_command
+from device import assembly
 from device.cli import main
 from device.clock import SystemClock
 from device.config import load_config
@@ -114,12 +114,12 @@ def test_a_stalled_loop_brings_the_flaps_to_rest(tmp_path, arguments, tiny_bundl
     factory = MockFactory(pin_class=MockPWMPin)
     monkeypatch.setattr(gpiozero.Device, "pin_factory", factory)
     ended = []
-    monkeypatch.setattr(run_command, "exit_stalled", ended.append)
+    monkeypatch.setattr(assembly, "exit_stalled", ended.append)
     config, clock = load_config(tmp_path / "bin.toml", {"sinks.terminal": "off", "sinks.json_lines": ""}), SystemClock()
     sinks = SinkGroup(open_sinks(config, None, clock), reader_gone=lambda: None)
     bundle = read_bundle(tiny_bundle)
     classifier = open_classifier(bundle)
-    daemon = run_command.assemble(config, parse_source("scene"), bundle, classifier, sinks, clock, None)
+    daemon = assembly.assemble(config, parse_source("scene"), bundle, classifier, sinks, clock, None)
     sinks.start(SESSION)
     sinks.event(Event(NOW, "decision", decision=decision(bin="green")))
     wait_until(lambda: factory.pin(23).state == 1, "the flap")
