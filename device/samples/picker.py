@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from device.decision import Decision
 from device.events import FrameView
+from device.region import crop_region
 from smartbin.images import BgrImage
 
 Reason: TypeAlias = Literal["uncertain", "random"]
@@ -41,7 +42,8 @@ class _Wanted:
 class Picker:
     """Sees every frame and every decision. Keeps one frame: the sharpest that was judged of the item that is there.
 
-    Frames are kept as they are, not copied: cameras deliver each in an array of its own.
+    Of a frame the region that was looked at: training is to see what the network sees. Frames are kept as they are, not
+    copied: cameras deliver each in an array of its own.
     """
 
     def __init__(self, accepted_share: float, draw: random.Random | None = None) -> None:
@@ -63,12 +65,12 @@ class Picker:
         if self._wanted is None and view.state != "JUDGING":
             self._best = None
             return None
-        judged = view.prediction is not None
+        judged, image = view.prediction is not None, crop_region(view.image, view.region)
         if judged and (self._best is None or view.presence.sharpness >= self._best[0]):
-            self._best = (view.presence.sharpness, view.image)
+            self._best = (view.presence.sharpness, image)
         if self._wanted is None:
             return None
-        picked = self._wanted.of(self._best[1] if self._best is not None else view.image)
+        picked = self._wanted.of(self._best[1] if self._best is not None else image)
         self._wanted = self._best = None
         return picked
 

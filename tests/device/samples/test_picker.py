@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,16 @@ def test_the_sharpest_judged_frame_of_the_item_is_kept():
     assert picked.image is views[1].image, "handed over, not copied"
     assert (picked.seq, picked.time_ms, picked.reason, picked.share) == (7, 123, "uncertain", 1.0)
     assert picker.frame(view("DECIDED", 1.0)) is None, "once a decision"
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_of_a_picture_the_part_that_was_looked_at_is_kept(judged):
+    """What is trained on is to look like what is judged: without the wall beside the bin."""
+    whole = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    picker = Picker(0.0)
+    picker.decided(decision(), 1, 0)
+    picked = picker.frame(replace(view("DECIDED", judged=judged, image=whole), region=(0.5, 0.0, 0.5, 1.0)))
+    assert np.array_equal(picked.image, whole[:, 2:])
 
 
 def test_the_deciding_frame_counts_too():
