@@ -21,6 +21,7 @@ from device.gstreamer import csi_pipeline, opencv_has_gstreamer, rtsp_pipeline
 from device.jetson import is_jetson
 from device.machine import ThisMachine
 from device.sources import CsiSource, DeviceSource, RtspSource
+from device.stream_clock import StreamClock
 from device.v4l2 import Controls, open_controls
 from smartbin.brightness import measure
 from smartbin.errors import CameraError
@@ -63,6 +64,7 @@ class OpenCvCamera:
         """Open and configure; `CameraError`, with nothing left open, if any step fails."""
         self._name, self._clock, self._seq = str(source), clock, 0
         self._from_v4l2, self._stamped = isinstance(source, DeviceSource), False
+        self._stream = StreamClock() if isinstance(source, RtspSource) else None
         self._capture = _open(source, mode, opener)
         try:
             answers = ask(source, self._capture, mode, controls_of)
@@ -98,9 +100,11 @@ class OpenCvCamera:
         """When the picture was taken: by the driver's stamp where it has one on our clock, else now.
 
         V4L2 stamps a buffer when it is filled, in monotonic time (VIDIOC_QUERYBUF); OpenCV hands that on. The first
-        frame shows whether it does: by stamps of another clock nobody could tell how old a picture is.
+        frame shows whether it does. A network stream has stamps of its own, which say how late a picture comes.
         """
         now_s = self._clock.now_s()
+        if self._stream is not None:
+            return self._stream.taken_s(now_s, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0)
         if not self._stamped and self._seq > 1:
             return now_s
         stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0

@@ -34,11 +34,14 @@ def number_of(image: np.ndarray) -> int:
 
 
 class RtspServer:
-    """Begins at once. `sent` counts the pictures; while `silent` none are sent, and nobody is told why."""
+    """Begins at once. `sent` counts the pictures; while `silent` none are sent, and nobody is told why; while `stuck`
+    they are taken and stamped, and come all at once when that is over.
+    """
 
     def __init__(self, port: int = 0, fps: float = 25.0) -> None:
         self.sent, self.viewers = 0, 0
-        self.silent = threading.Event()
+        self.silent, self.stuck = threading.Event(), threading.Event()
+        self._held: list[bytes] = []
         self._fps, self._over = fps, threading.Event()
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port = int(self._socket.getsockname()[1])
@@ -100,9 +103,12 @@ class RtspServer:
                 marker = 0x80 * (index == len(pieces) - 1)
                 stamp = round(self.sent * 90_000 / self._fps) & 0xFFFFFFFF
                 rtp = struct.pack(">BBHII", 0x80, marker | 26, packet & 0xFFFF, stamp, 7) + piece
-                connection.sendall(b"$\0" + struct.pack(">H", len(rtp)) + rtp)
+                self._held.append(b"$\0" + struct.pack(">H", len(rtp)) + rtp)
                 packet += 1
             self.sent += 1
+            if not self.stuck.is_set():
+                connection.sendall(b"".join(self._held))
+                self._held.clear()
 
 
 def _request(reader) -> tuple[str, str] | None:

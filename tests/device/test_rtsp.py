@@ -11,6 +11,7 @@ import threading
 import cv2
 import pytest
 
+from device import stream_clock
 from device.camera_settings import CameraMode, CameraSettings, RtspSettings
 from device.capture import Capture, ReconnectSettings
 from device.clock import SystemClock
@@ -53,6 +54,28 @@ def test_each_picture_comes_when_it_was_sent_and_nothing_is_held_back(server):
     camera.close()
     assert all((after - before) % LEVELS == 1 for before, after in itertools.pairwise(numbers))
     assert sorted(behind)[len(behind) // 2] <= 2, "a buffer of five would be a fifth of a second"
+
+
+def test_what_a_network_held_back_is_as_old_as_it_is(server, monkeypatch):
+    """Pictures of a stall come all at once: by their stamps, not by the time at which they come."""
+    monkeypatch.setattr(stream_clock, "_LEARN_S", 0.5)
+    camera, clock = open_camera(server), SystemClock()
+    ages_s = []
+    for _ in range(30):
+        frame = camera.read()
+        ages_s.append(clock.now_s() - frame.captured_s)
+    assert sorted(ages_s)[20] < 0.2, "as long as nothing is held back"
+    server.stuck.set()
+    before = server.sent
+    wait_until(lambda: server.sent >= before + 30, "thirty pictures, which are held back")
+    server.stuck.clear()
+    burst_s = []
+    for _ in range(30):
+        frame = camera.read()
+        burst_s.append(clock.now_s() - frame.captured_s)
+    camera.close()
+    assert max(burst_s) > 0.8, "thirty pictures are 1.2 s"
+    assert burst_s[-1] < 0.4
 
 
 def test_a_camera_that_says_nothing_is_not_waited_for(server):
