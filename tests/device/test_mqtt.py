@@ -152,7 +152,7 @@ class TestBroker:
         listener = listen(mosquitto.port)
         sink = open_sink(mosquitto.port)
         wait_until(lambda: listener.on(AVAILABILITY) == [b"online"], "the bin")
-        sink._connection._client.socket().close()  # without a goodbye
+        sink._connection._client.socket().shutdown(socket.SHUT_RDWR)  # without a goodbye
         wait_until(lambda: b"offline" in listener.on(AVAILABILITY), "the last will")
         wait_until(lambda: listener.on(AVAILABILITY)[-1] == b"online", "the bin again")
 
