@@ -15,7 +15,7 @@ from device.web import upload
 from device.web.api import make_api
 from device.web.context import Bin
 from device.web.guard import Guard
-from device.web.models import Yes
+from device.web.machine_models import Yes
 from device.web.page_routes import make_pages
 from device.web.problems import Refusal, install_handlers
 from smartbin import __version__

@@ -6,21 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ConfigDict
+
+from device.web.record import Record
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Temperature(_Record):
+class Temperature(Record):
     """One sensor."""
 
     sensor: str
     celsius: float
 
 
-class Disk(_Record):
+class Disk(Record):
     """The disk under a folder; `holds` says what the folder is for."""
 
     holds: str
@@ -28,7 +25,7 @@ class Disk(_Record):
     size_bytes: int
 
 
-class MachineLoad(_Record):
+class MachineLoad(Record):
     """What was read; empty where this machine cannot say."""
 
     temperatures: list[Temperature]

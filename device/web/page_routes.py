@@ -14,14 +14,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from device.samples.labels import Verdict
-from device.web.api import RELOADS, event_page, health_of, look_as_configured, look_at, model_of
 from device.web.charts import NARROW, WIDE, day_chart, days_of, series_of, style_of
 from device.web.context import Bin
 from device.web.forms import read_form
 from device.web.guard import give_cookie, too_many
-from device.web.models import MOST_NUMBER, Box, LiveState
+from device.web.live_api import health_of, look_as_configured, look_at
+from device.web.live_models import Box, LiveState
+from device.web.model_api import RELOADS, model_of
 from device.web.pages import TABS, Pages
 from device.web.problems import Refusal, told
+from device.web.store_api import event_page
+from device.web.store_models import MOST_NUMBER
 from smartbin.errors import SmartbinError, StoreError
 
 Before = Annotated[int | None, Query(ge=1, le=MOST_NUMBER)]
