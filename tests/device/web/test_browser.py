@@ -247,7 +247,7 @@ def test_install_and_roll_back(look, running):
     for version in ("1", "2"):
         page = look("/model")
         page.get_by_role("combobox", name="Bundle").select_option(f"lite2-{version}")
-        page.get_by_role("button", name="Install").click()
+        page.get_by_role("button", name="Install", exact=True).click()
         page.wait_for_selector(f".notice:has-text('smartbin-lite2 {version} (efficientnet_lite2, int8) is installed')")
         assert read_bundle(running.bundles.current).manifest.version == version
         page.close()  # its live connections would complain of the server that changes
