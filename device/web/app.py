@@ -56,11 +56,13 @@ def make_plain(bin_: Bin) -> APIRouter:
     folder = files("device.web") / "static"
     static = {name: (folder / name).read_bytes() for name in _STATIC}
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", tags=["health"], responses={503: {"model": Yes}})
     def alive() -> JSONResponse:
         """Whether the process lives and its main loop comes round."""
         return _yes(bin_.stalled())
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", tags=["health"], responses={503: {"model": Yes}})
     def ready() -> JSONResponse:
         """Whether an item could be judged now: the model is loaded and the camera gives pictures."""

@@ -192,6 +192,7 @@ def test_ready_and_alive(staged):
     staged.clock.advance(3)
     late = client.get("/readyz")
     assert (late.status_code, late.json()["trouble"]) == (503, ["no frame for 3.0 s"])
+    assert client.head("/readyz").status_code == 503, "many checks ask for the head alone"
     assert client.get("/healthz").status_code == 200
 
 
