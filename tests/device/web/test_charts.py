@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import time
 import xml.etree.ElementTree as ET
-from datetime import date
+from contextlib import closing
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.store.database import EventStore
+from device.store.paths import StorePaths
 from device.store.records import DayCount
+from device.web.archive import Archive
 from device.web.charts import NARROW, WIDE, Day, _round_up, day_chart, days_of, series_of, style_of
+from tests.device.store.rows import decision, run
 
 TODAY = date(2026, 3, 2)
 
@@ -25,6 +31,24 @@ def test_days_without_a_decision_are_there_and_days_before_are_not():
     assert [(day.day.isoformat(), day.total) for day in days] == [
         ("2026-02-27", 3), ("2026-02-28", 0), ("2026-03-01", 0), ("2026-03-02", 3),
     ]  # fmt: skip
+
+
+def test_the_day_on_which_clocks_are_set_back_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        first = datetime(2026, 10, 25, 0, 10).astimezone()  # the 25 hours of this day have begun
+        last = datetime(2026, 10, 25, 23, 50).astimezone()
+        paths = StorePaths(tmp_path)
+        with closing(EventStore.open(paths)) as store:
+            moments = [first - timedelta(minutes=20), first, last]
+            store.add(run(), [decision(seq, round(moment.timestamp() * 1000)) for seq, moment in enumerate(moments)])
+        counts, today = Archive(paths, lambda: last).days(1)
+        (day,) = days_of(counts, today, 1)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (day.day, day.total) == (date(2026, 10, 25), 2)
 
 
 def test_classes_of_an_older_model_are_drawn_too():
