@@ -51,6 +51,14 @@ def assemble(
         spec = spec.model_copy(update={"brightness": config.brightness})
     mode, are_photos = resolve_mode(config, source), isinstance(shown(source), PhotoSource)
     verdicts = make_verdicts(config.decision, manifest.classes, manifest.thresholds)
+    capture = Capture(
+        opener if opener is not None else CameraOpener(source, config.source, manifest.classes, clock, stop),
+        live=source.live,
+        max_age_s=config.source.max_age_s,
+        reconnect=config.source.reconnect,
+        clock=clock,
+        stop=stop,
+    )
     pipeline = Pipeline(
         classifier,
         spec,
@@ -59,14 +67,7 @@ def assemble(
         timer,
         steady=None if mode == "every_frame" or are_photos else SteadyGamma(config.light.smooth_s),
         region=config.presence.region,
-    )
-    capture = Capture(
-        opener if opener is not None else CameraOpener(source, config.source, manifest.classes, clock, stop),
-        live=source.live,
-        max_age_s=config.source.max_age_s,
-        reconnect=config.source.reconnect,
-        clock=clock,
-        stop=stop,
+        went_stale=capture.went_stale,
     )
     model = f"{manifest.name} {manifest.version} ({manifest.precision})"
 

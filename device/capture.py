@@ -25,6 +25,7 @@ from smartbin.errors import CameraError, SmartbinError
 _log = logging.getLogger(__name__)
 _JOIN_S = 0.5
 _BAD_IN_A_ROW = 10  # frames that cannot be used, one after the other: the camera is lost
+_STALE_IN_A_ROW = 20  # frames that grew too old while they were judged: this machine is too slow
 
 
 class ReconnectSettings(BaseModel):
@@ -124,6 +125,7 @@ class Capture:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._error: BaseException | None = None
         self._captured = self._reconnects = self._too_old = self._repeated = 0
+        self._stale_in_a_row = 0
         self._refused: Counter[BadFrameReason] = Counter()
         self.trouble: SmartbinError | None = None
 
@@ -141,10 +143,30 @@ class Capture:
             if self._error is not None and self._slot.finished:
                 raise self._error
             return None
-        if self._live and self._clock.now_s() - frame.captured_s > self._max_age_s:
-            self._too_old += 1
-            return None
-        return frame
+        return None if self._too_old_now(frame) else frame
+
+    def went_stale(self, frame: Frame) -> bool:
+        """Whether a live frame that was taken in time has grown too old meanwhile: then nothing is decided by it.
+
+        A model that takes longer than the limit would let the bin decide nothing at all; that is said once.
+        """
+        stale = self._too_old_now(frame)
+        self._stale_in_a_row = self._stale_in_a_row + 1 if stale else 0
+        if self._stale_in_a_row == _STALE_IN_A_ROW:
+            _log.error(
+                "the last %d frames grew older than [source] max_age_s = %g while they were judged, so nothing is "
+                "decided: this machine is too slow for the model or busy with something else; a smaller model, a "
+                "faster runtime or a higher limit helps",
+                _STALE_IN_A_ROW,
+                self._max_age_s,
+            )
+        return stale
+
+    def _too_old_now(self, frame: Frame) -> bool:
+        """Count a live frame that is older than the limit."""
+        too_old = self._live and self._clock.now_s() - frame.captured_s > self._max_age_s
+        self._too_old += too_old
+        return too_old
 
     @property
     def finished(self) -> bool:

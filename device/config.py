@@ -42,7 +42,9 @@ class SourceSettings(_Section):
     width: int | None = Field(default=None, ge=16, le=8192, description="asked of a camera, pixels; default its own")
     height: int | None = Field(default=None, ge=16, le=8192, description="asked of a camera, pixels; default its own")
     fps: float | None = Field(default=None, gt=0, le=240, description="asked of a camera; default its own")
-    max_age_s: float = Field(default=0.5, gt=0, description="older frames of a live camera are refused")
+    max_age_s: float = Field(
+        default=0.5, gt=0, description="older frames of a live camera are refused, before and after they are judged"
+    )
     loop: bool = Field(default=False, description="start a recording over when it ends")
     pace: Literal["auto", "real", "fast"] = Field(
         default="auto", description="a recording plays in its own time or as fast as it can; auto: the scene in its own"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from device.decision import Decision, Judge, Observation
@@ -46,11 +47,14 @@ class Pipeline:
         *,
         steady: SteadyGamma | None = None,
         region: Region | None = None,
+        went_stale: Callable[[Frame], bool] = lambda frame: False,
     ) -> None:
+        """`went_stale`: whether a frame has grown too old while it was looked at; then the judge does not see it."""
         self._classifier, self._spec, self._presence = classifier, spec, presence
         self._steady, self._region = steady, region
         self.judge = judge
         self.timer = timer if timer is not None else StageTimer()
+        self._went_stale = went_stale
         self._last_s = 0.0
         self._view: tuple[str, tuple[int, ...]] | None = None
 
@@ -66,6 +70,8 @@ class Pipeline:
                 with self.timer.stage("presence"):
                     reading = self._presence.update(frame.captured_s, image)
             observation = self._observe(frame, image, prepared, reading)
+            if self._went_stale(frame):
+                return Step(observation, reading, None)
             with self.timer.stage("decide"):
                 self._last_s = frame.captured_s
                 decision = self.judge.update(frame.captured_s, observation)

@@ -82,6 +82,22 @@ def test_old_frames_are_refused_and_counted():
     capture.close()
 
 
+def test_a_frame_that_grows_old_while_it_is_judged_is_counted_and_a_machine_that_is_too_slow_is_said_once(caplog):
+    clock = ManualClock(1000.0)
+    capture, _ = make_capture(FRAMES, live=True, clock=clock, stop=threading.Event(), max_age_s=0.5)
+    frame = replace(FRAMES[0], captured_s=1000.0)
+    assert not capture.went_stale(frame)
+    clock.advance(0.6)
+    for _ in range(30):
+        assert capture.went_stale(frame)
+    assert capture.counts.too_old == 30
+    assert caplog.text.count("max_age_s = 0.5") == 1
+    capture.close()
+    recording, _ = make_capture(FRAMES, live=False, clock=clock, stop=threading.Event(), max_age_s=0.5)
+    assert not recording.went_stale(frame), "a recording waits for its judge"
+    recording.close()
+
+
 def test_a_camera_that_never_opens_ends_with_its_error():
     capture, _ = make_capture(LOST, live=True)
     capture.start()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from device.assembly import assemble
+from device.camera import ScriptedCamera
 from device.clock import SystemClock
 from device.config import load_config
 from device.decision import DecisionSettings, make_verdicts
@@ -30,7 +33,7 @@ CLASSES = ("red", "green", "blue")
 TRAY = Bin()
 
 
-def make_pipeline(mode="item", *, presence=None, region=None, steady=None, seen=None):
+def make_pipeline(mode="item", *, presence=None, region=None, steady=None, seen=None, went_stale=lambda frame: False):
     def by_colour(batch):
         if seen is not None:
             seen.append(batch.copy())
@@ -40,12 +43,22 @@ def make_pipeline(mode="item", *, presence=None, region=None, steady=None, seen=
     verdicts = make_verdicts(settings, CLASSES, RejectThresholds(min_confidence=0.5, max_energy=1000.0))
     classifier = FunctionClassifier(CLASSES, 32, by_colour)
     judge = make_judge(mode, settings, verdicts)
-    return Pipeline(classifier, PreprocessSpec(size=32), judge, presence, steady=steady, region=region)
+    spec = PreprocessSpec(size=32)
+    return Pipeline(classifier, spec, judge, presence, steady=steady, region=region, went_stale=went_stale)
 
 
 def run(pipeline, images):
     steps = [pipeline.step(frame) for frame in frames_of(images)]
     return steps, [step.decision for step in steps if step.decision is not None]
+
+
+def test_the_judge_does_not_see_a_frame_that_grew_too_old_while_it_was_classified():
+    late = set(range(2, 6))
+    seen = []
+    pipeline = make_pipeline("every_frame", seen=seen, went_stale=lambda frame: frame.seq in late)
+    steps, _ = run(pipeline, [TRAY.empty()] * 8)
+    assert len(seen) == 8
+    assert [number for number, step in enumerate(steps, 1) if step.decision is None] == sorted(late)
 
 
 class TestRegion:
@@ -170,6 +183,58 @@ def assembled(uri, bundle_path, **overrides):
     bundle, stop, source = read_bundle(bundle_path), threading.Event(), parse_source(uri)
     classifier = open_classifier(bundle)
     return assemble(config, source, bundle, classifier, SinkGroup([], reader_gone=stop.set), SystemClock(), stop)
+
+
+@pytest.mark.parametrize(("max_age_s", "decides"), [(30.0, True), (0.05, False)])
+def test_smartbin_run_decides_nothing_by_a_frame_that_grew_too_old(tiny_bundle, max_age_s, decides):
+    clock, stop, asked = SystemClock(), threading.Event(), []
+
+    def slow(batch):
+        asked.append(len(batch))
+        if len(asked) == 5:
+            stop.set()
+        time.sleep(0.1)
+        return np.ones((len(batch), 3))
+
+    class Live(ScriptedCamera):
+        """Every frame is a new one."""
+
+        def read(self):
+            time.sleep(0.005)
+            return replace(super().read(), captured_s=clock.now_s())
+
+    class Ages:
+        """What was decided, and how old its frame was."""
+
+        def __init__(self):
+            self.found = []
+
+        def start(self, session):
+            pass
+
+        def event(self, event):
+            if event.decision is not None:
+                self.found.append(event.age_ms)
+
+        def frame(self, view):
+            pass
+
+        def close(self):
+            pass
+
+    ages = Ages()
+    bundle, source = read_bundle(tiny_bundle), parse_source("camera:0")
+    overrides = {"source.uri": "camera:0", "decision.mode": "every_frame", "source.max_age_s": max_age_s}
+    config = load_config(None, overrides)
+    classifier = FunctionClassifier(bundle.manifest.classes, 32, slow)
+    sinks = SinkGroup([ages], reader_gone=stop.set)
+    camera = Live(itertools.cycle(frames_of([TRAY.empty()])), live=True)
+    daemon = assemble(config, source, bundle, classifier, sinks, clock, stop, lambda: camera)
+    daemon.run()
+    assert len(asked) == 5
+    assert bool(ages.found) == decides
+    assert max(ages.found, default=0) <= max_age_s * 1000
+    assert daemon.capture_counts.too_old >= (0 if decides else 5)
 
 
 @pytest.mark.parametrize(("region", "items"), [(None, 2), ([0.0, 0.0, 1.0, 0.2], 0)])
