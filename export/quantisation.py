@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from export.average_pools import pools_to_convolutions
 from export.bias_correction import correct_biases, shift_logits
 from export.device_graph import BYTES_PREFIX
 from export.photo_batches import class_balanced, take_evenly
@@ -181,6 +182,8 @@ def quantise(
     with _quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     correct_biases(prepared, corrected, _batched(photos.ranges[:_BIAS_PHOTOS], 8))
+    if target == "cpu":
+        pools_to_convolutions(corrected)
     expected = run_logits(source, _batched(photos.judges))
     trials = []
     right = run_logits(source, _batched(photos.ranges[:_BIAS_PHOTOS]))
