@@ -22,6 +22,7 @@ if not __package__:  # started as a file: make the repository importable, as an 
 from benchmarks.classifier_scenario import ClassifierOptions, run_classifier
 from benchmarks.compare_scenario import CompareOptions, run_compare
 from benchmarks.conditions import read_conditions, read_state
+from benchmarks.film_kinds import KINDS
 from benchmarks.folder_scenario import run_folder
 from benchmarks.laps import Laps, Yardstick
 from benchmarks.photos import DEFAULT_PHOTOS
@@ -37,6 +38,7 @@ from smartbin.errors import ConfigError, run_cli
 from smartbin.runtime import RuntimeName
 
 _MEMORY_PHOTOS = 256
+_SEQUENCE_ITEMS = 20
 _YARDSTICK_LAPS = 20
 SCENARIOS = (
     "preprocess",
@@ -44,6 +46,7 @@ SCENARIOS = (
     "end_to_end",
     "load",
     "soak",
+    "sequences",
     "compare",
     "folder",
     "training",
@@ -74,7 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where torch runs (default: auto)")
     add("--laps", type=count, default=100, metavar="N", help="laps at batch 1 (default: 100)")
     add("--size", type=count, metavar="S", help="preprocess: side of the network input (default: the bundle's)")
-    add("--limit", type=count, metavar="N", help="N photos at most; training: a class and part")
+    add(
+        "--limit", type=count, metavar="N", help="N photos at most; training: a class and part; sequences: items a kind"
+    )
     add("--workers", type=int, default=2, metavar="N", help="training, memory: loader processes (default: 2)")
     add = parser.add_argument_group("end_to_end, load").add_argument
     add("--fps", type=above_zero, nargs="+", default=[15.0, 30.0, 60.0], metavar="F", help="camera (default: 15 30 60)")
@@ -91,6 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--every", type=above_zero, default=3.5, metavar="S", help="good seconds between two faults (default: 3.5)")
     add("--hold", type=above_zero, default=2.0, metavar="S", help="seconds of a fault (default: 2)")
     add("--seed", type=int, default=0, metavar="N", help="which faults come when (default: 0)")
+    add = parser.add_argument_group("sequences, which take --seed, too").add_argument
+    add("--films", nargs="+", choices=tuple(KINDS), default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
+    add("--sheets", type=Path, metavar="DIR", help="a picture of a film of each kind goes here")
     training = parser.add_argument_group("training")
     add = training.add_argument
     add("--model", default="resnet50", help="network of all candidates (default: resnet50)")
@@ -170,6 +178,8 @@ def _tables(scenario: str, options: argparse.Namespace, laps: Laps) -> Sequence[
         return [run_roofline(RooflineOptions(options.networks, options.batches, options.device, threads, laps))]
     if scenario == "soak":
         return [_soak(options, bundles[0])]
+    if scenario == "sequences":
+        return [_sequences(options, bundles[0])]
     if options.photos is None:
         raise ConfigError(f"{scenario} needs real photos", where="--photos", fix="give a folder: --photos FOLDER")
     if scenario == "memory":
@@ -228,6 +238,24 @@ def _soak(options: argparse.Namespace, bundle: Path) -> Table:
         seed=options.seed,
     )
     return run_soak(wanted)
+
+
+def _sequences(options: argparse.Namespace, bundle: Path) -> Table:
+    from benchmarks.sequences_scenario import SequencesOptions, run_sequences
+
+    runtime, *_ = _smartbin_runtimes(options)
+    wanted = SequencesOptions(
+        bundle=bundle,
+        runtime=runtime,
+        threads=options.threads[0],
+        photos=options.photos,
+        names=options.names,
+        items=options.limit or _SEQUENCE_ITEMS,
+        seed=options.seed,
+        kinds=options.films,
+        sheets=options.sheets,
+    )
+    return run_sequences(wanted)
 
 
 def _preprocess_options(options: argparse.Namespace, bundle: Path, laps: Laps) -> PreprocessOptions:

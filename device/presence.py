@@ -1,12 +1,14 @@
 """Is something in the bin? Every frame is compared with the empty scene that was learned.
 
 The comparison survives a change of light: each colour channel of the learned scene is first fitted to the frame (gain
-and offset, robustly, so that an item does not spoil the fit), and what then still differs must also have edges, which a
-soft shadow has not. The caller is the pipeline; images come in, a `PresenceReading` goes out.
+and offset, robustly, so that an item does not spoil the fit). What then still differs must also have edges that the
+scene has not: a shadow has a wide rim, and leaves the edges of what it falls on in proportion. The caller is the
+pipeline; images come in, a `PresenceReading` goes out.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,7 +32,13 @@ _OUTLIER = 2.5  # times the robust spread; further off is taken for an item
 _OFFSET_STIFFNESS = 0.02  # ridge on the offset: a scene without contrast must not trade gain for offset
 _MAX_NOISE = 6.0  # levels; more than that between two frames is movement, not noise
 _MAD_TO_SIGMA = 1.4826
+_QUARTER_TO_SIGMA = 3.138
 _EDGE_LEVEL = 12.0  # levels a cell, from where on the empty scene has an edge
+_GOOD_LEVEL = 128.0  # mean level of a picture in good light; thresholds shrink with a darker one
+_RIM = 1.2  # cells: what changes over a wider way is the rim of a shadow
+_EDGE_NOISE = 6.0  # times the noise; the slope of noise alone is about as large
+_DIM_SHARE = 0.06  # of the mean level, added to both sides of a ratio, which the darkest cells would make of noise
+_EARLIER_SCENES = 3
 _QUICK = 4  # samples along the side of a cell; each is the mean of four pixels
 _MIN_EDGES = 0.01  # a scene with fewer edges cannot tell a change of view
 
@@ -86,6 +94,7 @@ class PresenceDetector:
     def __init__(self, settings: PresenceSettings | None = None) -> None:
         self._settings = settings if settings is not None else PresenceSettings()
         self._background: Grid | None = None
+        self._earlier: deque[Grid] = deque(maxlen=_EARLIER_SCENES)  # before what lay there became part of the scene
         self._learned = 0
         self._last: Grid | None = None
         self._last_s = 0.0
@@ -102,8 +111,9 @@ class PresenceDetector:
         last, since_s = self._last, max(0.0, now_s - self._last_s)
         self._last, self._last_s = plane, now_s
         sharpness = _sharpness(plane)
-        if self._background is None or cells.shape != self._background.shape:
+        if last is not None and plane.shape != last.shape:
             self.relearn()
+        if self._background is None:
             last = None
         motion = self._motion(plane, last)
         still = motion <= self._settings.still_area
@@ -115,7 +125,12 @@ class PresenceDetector:
 
     def relearn(self) -> None:
         """Forget the empty scene; the next frames are it."""
-        self._background, self._learned = None, 0
+        self._earlier.clear()
+        self._begin_anew(None)
+
+    def _begin_anew(self, background: Grid | None) -> None:
+        """With a scene that is known, or, None, with one that is to be learned."""
+        self._background, self._learned = background, 0 if background is None else self._settings.learn_frames
         self._present, self._jumped, self._still_since_s = False, False, None
 
     def _cells(self, image: BgrImage) -> Grid:
@@ -124,17 +139,18 @@ class PresenceDetector:
         if width >= _QUICK * self._settings.columns and height >= _QUICK * rows:  # many pixels a cell: sixteen will do
             quick = (_QUICK * self._settings.columns, _QUICK * rows)
             image = np.asarray(cv2.resize(image, quick, interpolation=cv2.INTER_LINEAR), np.uint8)
-        small = cv2.resize(image, (self._settings.columns, rows), interpolation=cv2.INTER_AREA)
+        # as floats: in the dark, whole levels would hide the noise, and what is little darker than the rest
+        small = cv2.resize(image.astype(np.float32), (self._settings.columns, rows), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.float32)
 
     def _motion(self, plane: Grid, before: Grid | None) -> float:
         """The part of the cells that changed since the last frame, a change of the whole light taken out."""
         if before is None:
             return 0.0
-        brighter = _median(plane) / max(_median(before), 1.0)
+        brighter = _median(np.asarray(plane / np.maximum(before, 1.0), np.float32))
         spread = np.abs(plane - brighter * before)
         level = max(float(plane.mean()) / 128.0, _MIN_GAIN)  # movement in the dark is small in levels
-        noise = min(_median(spread) * _MAD_TO_SIGMA, _MAX_NOISE)
+        noise = min(_lower_quarter(spread) * _QUARTER_TO_SIGMA, _MAX_NOISE)  # up to three quarters may have moved
         self._noise += 0.2 * (noise - self._noise)
         threshold = max(self._settings.motion_level * min(level, 1.0), 6.0 * self._noise, 1.0)
         return float((spread > threshold).mean())
@@ -152,21 +168,40 @@ class PresenceDetector:
     ) -> PresenceReading:
         settings = self._settings
         expected, gain = match_light(background, cells)
-        difference = cells - expected
-        level = max(settings.level * min(gain, 1.0), 6.0 * self._noise, 1.0)
-        changed = np.abs(difference).max(axis=2) > level
+        changed, edges = self._differences(expected, cells)
         area = float(changed.mean())
-        slope = _slope(_plane(difference))
-        edges = float((slope > max(settings.edge_level * min(gain, 1.0), 6.0 * self._noise, 1.0)).mean())
         if self._view_changed(background, cells, area, gain, still, motion):
             self.relearn()
             return self._learn(cells, still, motion, sharpness)
         needed = settings.leave_area if self._present else settings.enter_area
         needed_edges = settings.enter_edges * (0.5 if self._present else 1.0)
         self._present = area >= needed and edges >= needed_edges and not self._jumped
+        if self._present and self._is_earlier_scene(cells):
+            return PresenceReading(False, still, motion=motion, sharpness=sharpness, gain=gain)
         self._follow(background, cells, expected, gain, now_s, since_s, still)
         box = box_of(changed) if self._present else None
         return PresenceReading(self._present, still, area, edges, motion, sharpness, gain, box=box)
+
+    def _differences(self, expected: Grid, cells: Grid) -> tuple[NDArray[np.bool_], float]:
+        """Which cells are not as expected, bool [h, w], and the part of the cells that have a new edge."""
+        light = min(float(expected.mean()) / _GOOD_LEVEL, 1.0)
+        level = max(self._settings.level * light, 6.0 * self._noise, 1.0)
+        edge_level = max(self._settings.edge_level * light, _EDGE_NOISE * self._noise, 1.0)
+        changed = np.abs(cells - expected).max(axis=2) > level
+        return changed, float((new_edges(expected, cells) > edge_level).mean())
+
+    def _is_earlier_scene(self, cells: Grid) -> bool:
+        """Whether what had become part of the scene was taken away again; then the scene is what it was before."""
+        for place in reversed(range(len(self._earlier))):
+            expected, _ = match_light(self._earlier[place], cells)
+            changed, edges = self._differences(expected, cells)
+            if changed.mean() < self._settings.leave_area or edges < 0.5 * self._settings.enter_edges:
+                earlier = self._earlier[place]
+                while len(self._earlier) > place:
+                    self._earlier.pop()
+                self._begin_anew(earlier)
+                return True
+        return False
 
     def _view_changed(
         self, background: Grid, cells: Grid, area: float, gain: float, still: bool, motion: float
@@ -199,7 +234,8 @@ class PresenceDetector:
         if not still or self._still_since_s is None:
             self._still_since_s = now_s
         elif now_s - self._still_since_s >= self._settings.absorb_s:
-            self.relearn()
+            self._earlier.append(background)
+            self._begin_anew(None)
 
 
 def match_light(background: Grid, cells: Grid) -> tuple[Grid, float]:
@@ -233,6 +269,20 @@ def _refit(x: Grid, y: Grid, gain: float, offset: float) -> tuple[float, float]:
     return gain, count * (mean_y - gain * mean_x) / ridge
 
 
+def new_edges(expected: Grid, seen: Grid) -> Grid:
+    """How steep the edges [h, w] are that `seen` [h, w, 3] has and `expected` has not: levels a cell, steepest channel.
+
+    Of the ratio, so that the edges of what a shadow falls on cancel; without what changes over a wide way, as a shadow's
+    rim does.
+    """
+    dim = max(_DIM_SHARE * float(expected.mean()), 1.0)
+    weight = np.maximum(expected, 0.0) + dim
+    ratio = (seen + dim) / weight
+    narrow = ratio - cv2.GaussianBlur(ratio, (0, 0), _RIM)
+    steepness = _slope(np.asarray(narrow, np.float32)) * weight
+    return np.asarray(steepness.max(axis=2), np.float32)
+
+
 def box_of(changed: NDArray[np.bool_]) -> Box | None:
     """The box around the largest connected part of the changed cells bool [h, w], None if nothing changed."""
     _, _, found, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8), connectivity=8)
@@ -248,6 +298,13 @@ def _median(values: Grid) -> float:
     flat = values.ravel()
     middle = flat.size // 2
     return float(np.partition(flat, middle)[middle])
+
+
+def _lower_quarter(values: Grid) -> float:
+    """A quarter of the values lie below it."""
+    flat = values.ravel()
+    place = flat.size // 4
+    return float(np.partition(flat, place)[place])
 
 
 def surviving_edges(background: Grid, cells: Grid, gain: float) -> float:
@@ -268,9 +325,9 @@ def _slopes(plane: Grid) -> tuple[Grid, Grid]:
     return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
 
-def _slope(plane: Grid) -> Grid:
-    across, down = _slopes(plane)
-    return np.asarray(cv2.magnitude(across, down), np.float32)
+def _slope(cells: Grid) -> Grid:
+    across, down = _slopes(cells)
+    return np.sqrt(across * across + down * down)
 
 
 def _plane(cells: Grid) -> Grid:

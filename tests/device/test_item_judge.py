@@ -98,6 +98,23 @@ STORIES = [
     ("taken away after one good look", [E] * 3 + [B, B, G] + [E] * 10, [GLASS]),
     ("there from the first frame", [G] * 10 + [E] * 10, [GLASS]),
     ("five in a row", [E] * 3 + ([G] * 8 + [E] * 8) * 5, [GLASS] * 5),
+    ("dark in the middle", [E] * 3 + [G, G] + [D] * 6 + [G] * 6 + [E] * 10, [GLASS]),
+    ("dark in the middle of the doubt", [E] * 3 + [W] * 4 + [D] * 4 + [W] * 20 + [E] * 10, [("uncertain", "glass")]),
+    (
+        "glaring, then dark: no guess, by what lasted longer",
+        [E] * 3 + [H] * 3 + [D] * 8 + [E] * 10,
+        [("too_dark", None)],
+    ),
+    ("only blurred frames, soon gone: nothing is said", [E] * 3 + [B] * 25 + [E] * 10, []),
+    ("a shadow runs before the item", [E] * 3 + [B] * 2 + [E] + [B] * 2 + [G] * 10 + [E] * 10, [GLASS]),
+    ("it stays for a minute", [E] * 3 + [G] * 600 + [E] * 10, [GLASS]),
+    ("unsure of it for a minute", [E] * 3 + [W] * 600 + [E] * 10, [("uncertain", "glass")]),
+    ("away for half a second: the same item", [E] * 3 + [G] * 10 + [E] * 6 + [M] * 10 + [E] * 10, [GLASS]),
+    ("away for longer: another item", [E] * 3 + [G] * 10 + [E] * 7 + [M] * 10 + [E] * 10, [GLASS, METAL]),
+    ("half out and back, over and over", [E] * 3 + [G] * 8 + ([B, E, E, B] + [G] * 4) * 6 + [E] * 10, [GLASS]),
+    ("presence flickers while it comes in", [E] * 3 + [B, E, B, E, B] + [G] * 10 + [E] * 10, [GLASS]),
+    ("a shadow after the item has been cleared", [E] * 3 + [G] * 10 + [E] * 8 + [B] * 2 + [E] * 10, [GLASS]),
+    ("a shadow while clearing puts off the next item", [E] * 3 + [G] * 10 + ([E] * 4 + [B]) * 4 + [E] * 10, [GLASS]),
 ]
 
 
@@ -110,6 +127,62 @@ def test_story(story, expected):
 def test_an_item_is_one_decision_at_any_frame_rate(fps):
     story = [E] * fps + [B] * (fps // 5) + [G] * (2 * fps) + [B] * (fps // 5) + [E] * (2 * fps)
     assert short(play(story, fps=fps)) == [GLASS]
+
+
+def test_there_are_the_stories_that_were_asked_for():
+    assert len({name for name, *_ in STORIES}) >= 25
+
+
+BEFORE, AFTER = 0.6, 6.0  # seconds; in between the camera is lost
+
+
+class TestCameraLost:
+    """There are no frames for five seconds; what was seen before and after them is all that is known."""
+
+    def play(self, before: list[Observation], after: list[Observation]) -> list[Decision]:
+        machine, decisions = judge(), []
+        for story, begin_s in ((before, BEFORE - len(before) / 10), (after, AFTER)):
+            for number, observation in enumerate(story):
+                if (decision := machine.update(begin_s + number / 10, observation)) is not None:
+                    decisions.append(decision)
+        return decisions
+
+    def test_while_it_came_in_and_there_after(self):
+        (decision,) = self.play([E] * 3 + [B] * 2, [G] * 8 + [E] * 10)
+        assert short([decision]) == [GLASS]
+        assert decision.arrived_s < BEFORE
+
+    def test_while_it_came_in_and_gone_after(self):
+        assert self.play([E] * 3 + [B] * 2, [E] * 10) == []
+
+    def test_in_the_middle_and_there_after(self):
+        (decision,) = self.play([E] + [W] * 5, [G] * 8 + [E] * 10)
+        assert decision.decided_s == AFTER, "time is up, and what is known is said at once"
+
+    def test_in_the_middle_and_gone_after(self):
+        (decision,) = self.play([E] + [W] * 5, [E] * 10)
+        assert short([decision]) == [("uncertain", "glass")]
+
+    def test_after_the_decision_the_item_is_taken_for_the_same_until_the_bin_was_seen_empty(self):
+        assert short(self.play([G] * 6, [M] * 10 + [E] * 10)) == [GLASS]
+        assert short(self.play([G] * 6, [E] * 8 + [M] * 10)) == [GLASS, METAL]
+
+
+@pytest.mark.parametrize("start_s", [0.0, 1e9])
+def test_only_differences_of_time_count(start_s):
+    story = [E] * 3 + [B] * 2 + [G] * 10 + [E] * 10
+    machine, decisions = judge(), []
+    for number, observation in enumerate(story):
+        if (decision := machine.update(start_s + number / 10, observation)) is not None:
+            decisions.append((decision.label, round(decision.decided_s - start_s, 3)))
+    assert decisions == [("glass", 0.7)]
+
+
+def test_frames_of_one_moment_bring_time_no_further():
+    """A clock that stands still: nothing is decided by time, and nothing fails."""
+    machine = judge(decisive_margin=1.0, max_frames=100)
+    assert [machine.update(5.0, observation) for observation in [E, W, W] * 20] == [None] * 60
+    assert machine.state == "ARRIVING"
 
 
 def test_the_states_in_order():

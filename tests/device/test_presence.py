@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -70,6 +71,52 @@ def test_a_soft_shadow_is_no_item():
     assert not any(reading.present for reading in readings)
 
 
+def cast(image: np.ndarray, at: float, *, depth: float, rim: float) -> np.ndarray:
+    """A round shadow in front of a picture: its middle at `at` of the width, its rim `rim` of the width (one sigma)."""
+    height, width = image.shape[:2]
+    cover = np.zeros((height, width), np.float32)
+    cv2.circle(cover, (int(width * at), height // 2), height // 3, 1.0, cv2.FILLED)
+    return image * (1 - depth * cv2.GaussianBlur(cover, (0, 0), rim * width))[..., None]
+
+
+@pytest.mark.parametrize("depth", [0.25, 0.5])
+@pytest.mark.parametrize("rim", [0.03, 0.06])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_passing_shadow_with_a_rim_is_no_item(depth, rim, seed):
+    """It falls over the edges of what is in the bin, too, which get darker with what is around them."""
+    tray = Bin(seed=seed, width=320, height=240)
+    detector = learned(tray)
+    shaded = [cast(tray.empty(), at, depth=depth, rim=rim) for at in np.linspace(-0.2, 1.2, 20)]
+    readings = watch(detector, [lit(image, 1.0, seed=number) for number, image in enumerate(shaded)])
+    assert max(reading.area for reading in readings) > 0.1
+    assert not any(reading.present for reading in readings)
+    item = watch(detector, [lit(tray.holding("green"), 1.0, seed=number) for number in range(3)], start_s=5.0)
+    assert all(reading.present for reading in item)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.15])
+def test_a_pale_item_is_seen_in_a_bin_that_has_always_been_dim(scale):
+    tray = Bin(width=640, height=480)
+    detector, pale = PresenceDetector(), tray.empty()
+    pale[140:340, 200:440] = np.clip(pale[140:340, 200:440] * 1.25, 0, 255).astype(np.uint8)
+    dim = [lit(tray.empty(), scale, noise=1.0, seed=seed) for seed in range(20)]
+    assert not any(reading.present for reading in watch(detector, dim))
+    readings = watch(detector, [lit(pale, scale, noise=1.0, seed=seed) for seed in range(6)], start_s=4.0)
+    assert all(reading.present for reading in readings[2:])
+
+
+def test_a_large_item_that_moves_in_is_not_taken_for_noise():
+    """In dim light; most of the picture changes from frame to frame."""
+    tray = Bin(width=640, height=480)
+    detector = learned(tray)
+    watch(detector, [lit(tray.empty(), 0.2, noise=0.7, seed=seed) for seed in range(20)])
+    places = [-0.3, -0.1, 0.1, 0.3, 0.5, 0.5, 0.5]
+    images = [lit(tray.holding("green", size=0.8, at=at), 0.2, noise=0.7, seed=seed) for seed, at in enumerate(places)]
+    readings = watch(detector, images, start_s=4.0)
+    assert all(reading.present for reading in readings[2:])
+    assert readings[-1].still
+
+
 def test_warmer_light_is_no_item():
     warm = TRAY.empty() * np.array([0.7, 0.95, 1.1])
     assert not any(reading.present for reading in watch(learned(), [lit(warm, 1.0, seed=seed) for seed in range(6)]))
@@ -131,14 +178,64 @@ def test_what_lies_there_for_long_becomes_part_of_the_scene():
     assert not readings[-1].present
 
 
+class TestTakenAwayAgain:
+    """What had become part of the scene is taken away: the scene is what it was before, and nothing is there."""
+
+    def absorbed(self, *things: np.ndarray) -> PresenceDetector:
+        detector = learned(absorb_s=2.0)
+        for number, thing in enumerate(things):
+            watch(detector, [lit(thing, 1.0, seed=seed) for seed in range(40)], start_s=1.0 + 10 * number)
+        assert not detector.update(50.0, lit(things[-1], 1.0)).present
+        return detector
+
+    def last(self, detector: PresenceDetector, image: np.ndarray, start_s: float, scale: float = 1.0) -> bool:
+        return watch(detector, [lit(image, scale, seed=seed) for seed in range(4)], start_s=start_s)[-1].present
+
+    @pytest.mark.parametrize("scale", [1.0, 0.5])
+    def test_nothing_is_there(self, scale):
+        detector = self.absorbed(TRAY.holding("red"))
+        readings = watch(detector, [lit(TRAY.empty(), scale, seed=seed) for seed in range(4)], start_s=60.0)
+        assert not any(reading.present for reading in readings)
+        assert self.last(detector, TRAY.holding("green"), 70.0, scale)
+        assert not self.last(detector, TRAY.empty(), 71.0, scale)
+
+    def test_another_in_its_place_is_seen(self):
+        detector = self.absorbed(TRAY.holding("red"))
+        assert self.last(detector, TRAY.holding("green"), 60.0)
+        assert not self.last(detector, TRAY.empty(), 61.0)
+
+    def test_what_is_laid_on_top_is_seen_and_its_leaving_too(self):
+        red = TRAY.holding("red", size=0.6)
+        both = red.copy()
+        both[40:80, 60:100] = TRAY.holding("green")[40:80, 60:100]
+        detector = self.absorbed(red)
+        assert self.last(detector, both, 60.0)
+        assert not self.last(detector, red, 61.0)
+        assert not self.last(detector, TRAY.empty(), 62.0)
+
+    def test_one_after_the_other(self):
+        detector = self.absorbed(TRAY.holding("red"), TRAY.holding("green"))
+        assert not self.last(detector, TRAY.holding("red"), 60.0)
+        assert not self.last(detector, TRAY.empty(), 61.0)
+        assert self.last(detector, TRAY.holding("blue"), 62.0)
+
+    def test_both_at_once(self):
+        detector = self.absorbed(TRAY.holding("red"), TRAY.holding("green"))
+        assert not self.last(detector, TRAY.empty(), 60.0)
+
+    def test_another_view_forgets_it(self):
+        detector = self.absorbed(TRAY.holding("red"))
+        detector.relearn()
+        assert not self.last(detector, TRAY.holding("red"), 60.0)
+        assert self.last(detector, TRAY.empty(), 65.0), "the item is what the scene was learned with"
+
+
 def test_a_new_picture_size_starts_over():
     detector = learned()
     assert detector.update(2.0, Bin(height=160, width=160).empty()).learning
 
 
 def test_sharpness_falls_with_blur_and_not_with_light():
-    import cv2
-
     item = TRAY.holding("red")
     sharp = learned().update(1.0, item).sharpness
     blurred = learned().update(1.0, cv2.GaussianBlur(item, (31, 31), 0)).sharpness
