@@ -125,7 +125,8 @@ def _write_sheet(file: Path, film: Film) -> None:
 
 
 _COLUMNS = (
-    "film", "items", "once", "twice or more", "missed", "nothing there", "right", "wrong", "uncertain", "p50 s", "p95 s",
+    "film", "items", "once", "twice or more", "missed", "nothing there", "right", "wrong", "uncertain",
+    "p50 s", "p95 s",
 )  # fmt: skip
 
 
@@ -152,5 +153,5 @@ def _notes(options: SequencesOptions, bundle: Bundle, stages: dict[str, tuple[Bi
         f"seed {options.seed}; different items: {things} (of photos, those on a plain ground).",
         "items: visits; once, twice or more, missed: by the decisions that fell on a visit; nothing there: decisions "
         "that fell on none.",
-        "right, wrong, uncertain: the first decision of a visit; times: from the item's being where it is held to that.",
+        "right, wrong, uncertain: the first decision of a visit; times: from the item's being held still to that.",
     )

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from device.presence import PresenceDetector, PresenceSettings, box_of, match_light, surviving_edges
+from device.presence import PresenceDetector, PresenceSettings
 from device.scene import SceneCamera, builtin_scene_path
+from device.scene_comparison import box_of, match_light, surviving_edges
 from tests.device.staging import Bin, lit
 
 TRAY = Bin()
