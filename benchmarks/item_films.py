@@ -118,7 +118,7 @@ class Film:
         for number in range(int(self.seconds * FPS)):
             now_s = number / FPS
             lamp = [exposure * part for part in self.light(now_s)]
-            linear = cv2.multiply(self._stage(now_s), (*lamp, 0.0))
+            linear = np.asarray(cv2.transform(self._stage(now_s), np.diag(lamp).astype(np.float32)), np.float32)
             if self.auto_exposure and now_s - stepped_s >= _EXPOSURE_S:
                 stepped_s, exposure = now_s, _adjust(exposure, float(np.minimum(linear, 1.0).mean()))
             picture = _expose(linear, self.noise, rng)
@@ -153,7 +153,7 @@ class FilmCamera:
 
 def _behind(actor: Actor, pose: Key, picture: Picture) -> Picture:
     """The picture as it is seen behind and around an actor, smeared along its way while the shutter is open."""
-    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), pose.turn, pose.scale)
+    matrix = np.asarray(cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), pose.turn, pose.scale), np.float64)
     matrix[:, 2] += (pose.x * WIDTH, pose.y * HEIGHT)
     smear = _smear(actor, pose)
     seen = cv2.multiply(picture, _moved(actor.layer.through, matrix, 1.0, smear))
@@ -192,7 +192,7 @@ def _noise_plane() -> Picture:
 def _expose(linear: Picture, noise: float, rng: np.random.Generator) -> BgrImage:
     """Levels of 0 to 255 with noise that grows with the root of the light."""
     row, column = (int(rng.integers(limit)) for limit in (HEIGHT, WIDTH))
-    grain = cv2.sqrt(cv2.max(linear, 0.0))
+    grain = cv2.sqrt(np.maximum(linear, 0.0))
     grain = cv2.addWeighted(grain, 0.85 * noise, grain, 0.0, 0.4 * noise)
     grain = cv2.multiply(grain, np.ascontiguousarray(_noise_plane()[row : row + HEIGHT, column : column + WIDTH]))
     return np.asarray(cv2.addWeighted(linear, 255.0, grain, 1.0, 0.0, dtype=cv2.CV_8U), np.uint8)

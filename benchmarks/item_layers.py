@@ -209,11 +209,11 @@ def hand(seed: int) -> Layer:
     cover = np.zeros((HEIGHT, WIDTH), np.float32)
 
     def stroke(start: tuple[float, float], end: tuple[float, float], thick: int, colour: NDArray[np.float32]) -> None:
-        ends = [(int(x * WIDTH), int(y * HEIGHT)) for x, y in (start, end)]
+        begin, stop = ((int(x * WIDTH), int(y * HEIGHT)) for x, y in (start, end))
         for shrink, light in ((1.0, 0.75), (0.8, 0.9), (0.5, 1.0)):  # rounder than a flat stroke
             shade = tuple(float(value) for value in colour * light)
-            cv2.line(picture, *ends, shade, max(1, int(thick * shrink)), cv2.LINE_AA)
-        cv2.line(cover, *ends, 1.0, thick, cv2.LINE_AA)
+            cv2.line(picture, begin, stop, shade, max(1, int(thick * shrink)), cv2.LINE_AA)
+        cv2.line(cover, begin, stop, 1.0, thick, cv2.LINE_AA)
 
     stroke((1.1, 0.62), (0.83, 0.58), 120, np.asarray(sleeve, np.float32))
     stroke((0.86, 0.585), (0.76, 0.56), 84, skin)
@@ -221,7 +221,8 @@ def hand(seed: int) -> Layer:
     for number, reach in enumerate((0.55, 0.51, 0.52, 0.56)):
         stroke((0.70, 0.47 + 0.06 * number), (reach, 0.45 + 0.055 * number), 26, np.asarray(skin * 1.05, np.float32))
     stroke((0.72, 0.45), (0.60, 0.36), 32, skin)
-    return covering("hand", cv2.GaussianBlur(picture, (5, 5), 0), cv2.GaussianBlur(cover, (3, 3), 0))
+    soft = np.asarray(cv2.GaussianBlur(picture, (5, 5), 0), np.float32)
+    return covering("hand", soft, np.asarray(cv2.GaussianBlur(cover, (3, 3), 0), np.float32))
 
 
 def lid(seed: int) -> Layer:

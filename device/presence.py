@@ -181,11 +181,16 @@ class PresenceDetector:
         return PresenceReading(self._present, still, area, edges, motion, sharpness, gain, box=box)
 
     def _differences(self, expected: Grid, cells: Grid) -> tuple[NDArray[np.bool_], float]:
-        """Which cells are not as expected, bool [h, w], and the part of the cells that have a new edge."""
+        """Which cells are not as expected, bool [h, w], and the part of the cells that have a new edge.
+
+        Edges are only looked for where enough has changed to be an item.
+        """
         light = min(float(expected.mean()) / _GOOD_LEVEL, 1.0)
         level = max(self._settings.level * light, 6.0 * self._noise, 1.0)
-        edge_level = max(self._settings.edge_level * light, _EDGE_NOISE * self._noise, 1.0)
         changed = np.abs(cells - expected).max(axis=2) > level
+        if changed.mean() < self._settings.leave_area:
+            return changed, 0.0
+        edge_level = max(self._settings.edge_level * light, _EDGE_NOISE * self._noise, 1.0)
         return changed, float((new_edges(expected, cells) > edge_level).mean())
 
     def _is_earlier_scene(self, cells: Grid) -> bool:
