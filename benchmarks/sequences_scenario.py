@@ -21,11 +21,11 @@ from benchmarks.item_films import FPS, Film, FilmCamera
 from benchmarks.item_layers import HEIGHT, WIDTH, Bin, Item, panel_bin, photo_items, scene_bins
 from benchmarks.photos import photos_below
 from benchmarks.report import Cell, Measurement, Table
+from device.assembly import assemble
 from device.clock import SystemClock
 from device.config import DeviceConfig, load_config
 from device.decision import Decision
 from device.events import Event, FrameView, Session
-from device.run_command import assemble
 from device.sinks import SinkGroup
 from device.sources import SceneSource
 from smartbin.atomic import write_bytes_atomic

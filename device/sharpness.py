@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from device.presence import Box
+from device.scene_comparison import Box
 from smartbin.images import BgrImage
 
 _LEAST = 8  # pixels; nothing can be said of less
