@@ -6,7 +6,6 @@ The daemon is put together by the code of `smartbin run`, with its store, its pi
 
 from __future__ import annotations
 
-import socket
 import threading
 import urllib.request
 from array import array
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.local_broker import free_port
 from benchmarks.own_process import resident_mb
 from benchmarks.report import Cell, Measurement, Table
 from benchmarks.soak_record import Record, Sample, Seen, look_back
@@ -183,8 +183,6 @@ def run_soak(options: SoakOptions) -> Table:
 
 def _settings(options: SoakOptions, folder: Path) -> dict[str, object]:
     uri = f"test://scene?fps=0&every_s={options.every_s:g}&hold_s={options.hold_s:g}&seed={options.seed}"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
     return {
         "source.uri": uri,
         "source.reconnect.lost_after_s": 1.0,
@@ -195,7 +193,7 @@ def _settings(options: SoakOptions, folder: Path) -> dict[str, object]:
         "sinks.terminal": "off",
         "store.folder": str(folder / "store"),
         "page.enabled": True,
-        "page.port": port,
+        "page.port": free_port(),
     }
 
 
