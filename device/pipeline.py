@@ -70,11 +70,11 @@ class Pipeline:
                 with self.timer.stage("presence"):
                     reading = self._presence.update(frame.captured_s, image)
             observation = self._observe(frame, image, prepared, reading)
-            if self._went_stale(frame):
-                return Step(observation, reading, None)
-            with self.timer.stage("decide"):
-                self._last_s = frame.captured_s
-                decision = self.judge.update(frame.captured_s, observation)
+            decision = None
+            if not self._went_stale(frame):
+                with self.timer.stage("decide"):
+                    self._last_s = frame.captured_s
+                    decision = self.judge.update(frame.captured_s, observation)
         reading = replace(_in_whole_picture(reading, self._region), sharpness=observation.sharpness)
         return Step(observation, reading, decision)
 

@@ -61,6 +61,19 @@ def test_the_judge_does_not_see_a_frame_that_grew_too_old_while_it_was_classifie
     assert [number for number, step in enumerate(steps, 1) if step.decision is None] == sorted(late)
 
 
+def test_a_frame_that_grew_too_old_is_shown_with_its_box_in_the_whole_picture():
+    region = (0.1, 0.1, 0.8, 0.8)
+    images = [TRAY.empty()] * 15 + [TRAY.holding("red")] * 3
+
+    def shown(went_stale):
+        steps, _ = run(make_pipeline(presence=PresenceDetector(), region=region, went_stale=went_stale), images)
+        return [step.presence.box for step in steps]
+
+    fresh, stale = shown(lambda frame: False), shown(lambda frame: True)
+    assert fresh[-1] is not None
+    assert stale == fresh
+
+
 class TestRegion:
     @pytest.mark.parametrize(
         ("region", "size"),
