@@ -116,25 +116,26 @@ def _turned_and_nearer(script: Script, items: Sequence[Item]) -> Film:
 
 def _half_out(script: Script, items: Sequence[Item]) -> Film:
     """Held, drawn half out of the picture, held again: one item."""
-    for item in items:
-        x, y = script.side()
-        first, away = script.uniform(0.8, 1.5), script.uniform(0.3, 1.0)
-        out = {"x": x * 0.4, "y": y * 0.4}
-        way = [Key(0.0), Key(first), Key(first + 0.3, **out), Key(first + 0.3 + away, **out), Key(first + 0.6 + away)]
-        script.show(item, [*way, Key(way[-1].at_s + script.uniform(0.8, 1.5))], side=(x, y))
-        script.pause()
-    return script.film("half out and back")
+    return _away_and_back(script, items, "half out and back", part=0.4, away_s=(0.3, 1.0))
 
 
 def _gone_for_a_moment(script: Script, items: Sequence[Item]) -> Film:
     """Out of the picture for less than half a second, and back: one item."""
+    return _away_and_back(script, items, "gone for a moment", part=1.0, away_s=(0.02, 0.12))
+
+
+def _away_and_back(
+    script: Script, items: Sequence[Item], name: str, *, part: float, away_s: tuple[float, float]
+) -> Film:
+    """Held, drawn to one side by `part` of the way out, there for some seconds, held again."""
     for item in items:
         x, y = script.side()
-        first, away = script.uniform(0.8, 1.5), script.uniform(0.02, 0.12)
-        way = [Key(0.0), Key(first), Key(first + 0.3, x, y), Key(first + 0.3 + away, x, y), Key(first + 0.6 + away)]
+        first, away = script.uniform(0.8, 1.5), script.uniform(*away_s)
+        out = {"x": x * part, "y": y * part}
+        way = [Key(0.0), Key(first), Key(first + 0.3, **out), Key(first + 0.3 + away, **out), Key(first + 0.6 + away)]
         script.show(item, [*way, Key(way[-1].at_s + script.uniform(0.8, 1.5))], side=(x, y))
         script.pause()
-    return script.film("gone for a moment")
+    return script.film(name)
 
 
 def _quick_succession(script: Script, items: Sequence[Item]) -> Film:
