@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import urllib.request
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -74,9 +75,9 @@ class Witness:
         self._record = Record()
         self._judged = self.scrapes = self.failed_scrapes = 0
         self.seen: list[Seen] = []
-        self.memory: list[tuple[float, float]] = []
-        self.ages_s = array("d")
-        self.states: list[tuple[float, Lifecycle]] = []
+        self.memory = array("d"), array("d")
+        self.decisions, self.oldest_s = 0, 0.0
+        self.lost, self.newest_states = 0, deque[Lifecycle](maxlen=2)
 
     def start(self, session: Session) -> None:
         """Begin to sample."""
@@ -84,11 +85,12 @@ class Witness:
 
     def event(self, event: Event) -> None:
         """A change of lifecycle, or a decision: how old its frame is."""
-        now_s = self._clock.now_s()
         if event.lifecycle is not None:
-            self.states.append((now_s, event.lifecycle))
+            self.newest_states.append(event.lifecycle)
+            self.lost += event.lifecycle == "CAMERA_LOST"
         if event.age_ms is not None:
-            self.ages_s.append(event.age_ms / 1000)
+            self.decisions += 1
+            self.oldest_s = max(self.oldest_s, event.age_ms / 1000)
 
     def frame(self, view: FrameView) -> None:
         """When, and in which light."""
@@ -151,7 +153,8 @@ class Witness:
             if taken % _MEMORY_EVERY == 0:
                 self.catch_up()
                 self._scrape()
-                self.memory.append((self._clock.now_s(), resident_mb()))
+                for column, value in zip(self.memory, (self._clock.now_s(), resident_mb()), strict=True):
+                    column.append(value)
 
 
 def run_soak(options: SoakOptions) -> Table:
@@ -197,16 +200,16 @@ def _settings(options: SoakOptions, folder: Path) -> dict[str, object]:
     }
 
 
-def growth_mb_an_hour(memory: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def growth_mb_an_hour(moments_s: Sequence[float], resident_mb: Sequence[float]) -> tuple[float, float]:
     """Slope of resident memory over the settled part of the soak and its standard error, MB an hour."""
-    settled = memory[round(len(memory) * _SETTLED) :]
-    if len(settled) < 3:
+    first = round(len(moments_s) * _SETTLED)
+    moments, resident = np.array(moments_s[first:]), np.array(resident_mb[first:])
+    if len(moments) < 3:
         return float("nan"), float("nan")
-    moments, resident = np.array(settled).T
     hours = (moments - moments.mean()) / 3600
     slope = float((hours * resident).sum() / (hours**2).sum())
     rest = resident - resident.mean() - slope * hours
-    error = float(np.sqrt((rest**2).sum() / (len(settled) - 2) / (hours**2).sum()))
+    error = float(np.sqrt((rest**2).sum() / (len(moments) - 2) / (hours**2).sum()))
     return slope, error
 
 
@@ -220,24 +223,23 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
         _, _, *percentiles = found.cells
         noticed = sum(one.noticed for one in of_kind)
         rows.append((kind, len(of_kind), noticed, len(of_kind) - noticed, *percentiles))
-    slope, error = growth_mb_an_hour(witness.memory)
-    resident = witness.memory[-1][1] if witness.memory else float("nan")
-    counts, ages = summary.counts, witness.ages_s
-    lost = sum(state == "CAMERA_LOST" for _, state in witness.states)
-    oldest = f"{max(ages):.3f} s" if ages else "none"
+    slope, error = growth_mb_an_hour(*witness.memory)
+    _, resident = witness.memory
+    at_end = f"{resident[-1]:.0f}" if resident else "unknown"
+    counts = summary.counts
+    oldest = f"{witness.oldest_s:.3f} s" if witness.decisions else "none"
     notes = (
         f"{options.minutes:g} minutes, a fault of about {options.hold_s:g} s after {options.every_s:g} good ones, seed "
         f"{options.seed}; as many frames as the camera gives.",
         "times: from the fault's end (freeze, corrupt, wrong_size, wrong_channels: from its begin, since another "
         "opening cures these) to the next good frame that was judged.",
-        f"{summary.frames} frames judged of {counts.captured}, {len(ages)} decisions; the oldest frame at a decision: "
-        f"{oldest}, limit {limit_s:g} s.",
-        f"the camera was lost {lost} times and opened again {counts.reconnects} times; ended as "
-        f"{witness.states[-2][1] if len(witness.states) > 1 else 'nothing'}.",
+        f"{summary.frames} frames judged of {counts.captured}, {witness.decisions} decisions; the oldest frame at a "
+        f"decision: {oldest}, limit {limit_s:g} s.",
+        f"the camera was lost {witness.lost} times and opened again {counts.reconnects} times; ended as "
+        f"{witness.newest_states[0] if len(witness.newest_states) > 1 else 'nothing'}.",
         f"event store and page are on: {stored} events written; /metrics read {witness.scrapes} times, "
         f"{witness.failed_scrapes} of them without an answer within {SCRAPE_S:g} s.",
-        f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth; "
-        f"{resident:.0f} MB at the end.",
+        f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth; {at_end} MB at the end.",
     )
     return Table("soak", _COLUMNS, tuple(rows), notes, tuple(measured))
 

@@ -20,6 +20,7 @@ from device.store.schema import migrate, refuse_newer
 
 _BUSY_S = 5.0  # labels are written by other connections, each in a moment
 _WAL_LIMIT_BYTES = 8_000_000
+_CACHE_KIB = 256  # rows are added at the end and taken away at the front; SQLite's 2,000 fill up over weeks
 EVENT_COLUMNS = tuple(field.name for field in fields(EventRecord))
 _AS_JSON = {"probabilities", "stage_ms"}
 _INSERT = (
@@ -51,6 +52,7 @@ class EventStore:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             if check:
                 _check(connection)
             migrate(connection, paths.database)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_stage_timer_keeps_the_newest_samples_only() -> None:
     timer.add("classify", 7.0)
     assert timer.summaries()["read"].max_ms == 3.0
     assert timer.newest_ms() == (("read", 3.0), ("classify", 7.0))
+
+
+def test_stage_timer_takes_no_more_memory_as_its_samples_come() -> None:
+    timer = StageTimer()
+    timer.add("rare", 0.5)
+    tracemalloc.start()
+    try:
+        for number in range(9_000):
+            timer.add("rare", 1.5 + number)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1_000
+    assert timer.summaries()["rare"].count == 9_001
 
 
 def test_text_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
