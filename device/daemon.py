@@ -191,5 +191,6 @@ class Daemon:
             prediction=step.observation.prediction,
             fps=(len(self._times_s) - 1) / took_s if took_s > 0 else 0.0,
             stage_ms=self._stage_ms,
+            sharpness=step.observation.sharpness,
             region=self._pipeline.region,
         )

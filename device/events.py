@@ -61,6 +61,8 @@ class FrameView:
     prediction: Prediction | None
     fps: float
     stage_ms: tuple[tuple[str, float], ...]
+    sharpness: float = 1.0
+    """Of the item, to be compared with its other frames; 1 where none was measured."""
     region: Region | None = None
     """The part of the picture that was looked at; None is all of it."""
 

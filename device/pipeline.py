@@ -75,8 +75,7 @@ class Pipeline:
                 with self.timer.stage("decide"):
                     self._last_s = frame.captured_s
                     decision = self.judge.update(frame.captured_s, observation)
-        reading = replace(_in_whole_picture(reading, self._region), sharpness=observation.sharpness)
-        return Step(observation, reading, decision)
+        return Step(observation, _in_whole_picture(reading, self._region), decision)
 
     def finish(self) -> Decision | None:
         """After the last frame of a recording: the decision on what is still in the bin, if there is one."""
@@ -116,9 +115,7 @@ class Pipeline:
     def _observe(self, frame: Frame, image: BgrImage, prepared: NetworkInput, reading: PresenceReading) -> Observation:
         """What is known of the frame; only if the judge could use that, it is classified and its sharpness measured."""
         light = light_state(prepared.exposure, self._spec.brightness)
-        observation = Observation(
-            reading.present, reading.still, light, prepared.exposure, sharpness=reading.sharpness, truth=frame.truth
-        )
+        observation = Observation(reading.present, reading.still, light, prepared.exposure, truth=frame.truth)
         if not self.judge.wants_prediction(observation):
             return observation
         with self.timer.stage("classify"):

@@ -26,7 +26,6 @@ from device.scene_comparison import (
     median,
     new_edges,
     plane_of,
-    sharpness_of,
     surviving_edges,
 )
 from smartbin.images import BgrImage
@@ -79,7 +78,6 @@ class PresenceReading:
     area: float = 0.0
     edges: float = 0.0
     motion: float = 0.0
-    sharpness: float = 0.0
     gain: float = 1.0
     learning: bool = False
     box: Box | None = None
@@ -108,7 +106,6 @@ class PresenceDetector:
         plane = plane_of(cells)
         last, since_s = self._last, max(0.0, now_s - self._last_s)
         self._last, self._last_s = plane, now_s
-        sharpness = sharpness_of(plane)
         if last is not None and plane.shape != last.shape:
             self.relearn()
         if self._background is None:
@@ -116,10 +113,10 @@ class PresenceDetector:
         motion = self._motion(plane, last)
         still = motion <= self._settings.still_area
         if float(cells.mean()) < _BLIND_LEVEL and self._background is not None:
-            return PresenceReading(self._present, still, sharpness=sharpness, gain=0.0)
+            return PresenceReading(self._present, still, gain=0.0)
         if self._background is None or self._learned < self._settings.learn_frames:
-            return self._learn(cells, still, motion, sharpness)
-        return self._compare(self._background, cells, now_s, since_s, still, motion, sharpness)
+            return self._learn(cells, still, motion)
+        return self._compare(self._background, cells, now_s, since_s, still, motion)
 
     def relearn(self) -> None:
         """Forget the empty scene; the next frames are it."""
@@ -153,16 +150,16 @@ class PresenceDetector:
         threshold = max(self._settings.motion_level * min(level, 1.0), 6.0 * self._noise, 1.0)
         return float((spread > threshold).mean())
 
-    def _learn(self, cells: Grid, still: bool, motion: float, sharpness: float) -> PresenceReading:
+    def _learn(self, cells: Grid, still: bool, motion: float) -> PresenceReading:
         self._learned += 1
         if self._background is None:
             self._background = cells.copy()
         else:
             self._background += (cells - self._background) / self._learned
-        return PresenceReading(False, still, motion=motion, sharpness=sharpness, learning=True)
+        return PresenceReading(False, still, motion=motion, learning=True)
 
     def _compare(
-        self, background: Grid, cells: Grid, now_s: float, since_s: float, still: bool, motion: float, sharpness: float
+        self, background: Grid, cells: Grid, now_s: float, since_s: float, still: bool, motion: float
     ) -> PresenceReading:
         settings = self._settings
         expected, gain = match_light(background, cells)
@@ -170,15 +167,15 @@ class PresenceDetector:
         area = float(changed.mean())
         if self._view_changed(background, cells, area, gain, still, motion):
             self.relearn()
-            return self._learn(cells, still, motion, sharpness)
+            return self._learn(cells, still, motion)
         needed = settings.leave_area if self._present else settings.enter_area
         needed_edges = settings.enter_edges * (0.5 if self._present else 1.0)
         self._present = area >= needed and edges >= needed_edges and not self._jumped
         if self._present and self._is_earlier_scene(cells):
-            return PresenceReading(False, still, motion=motion, sharpness=sharpness, gain=gain)
+            return PresenceReading(False, still, motion=motion, gain=gain)
         self._follow(background, cells, expected, gain, now_s, since_s, still)
         box = box_of(changed) if self._present else None
-        return PresenceReading(self._present, still, area, edges, motion, sharpness, gain, box=box)
+        return PresenceReading(self._present, still, area, edges, motion, gain, box=box)
 
     def _differences(self, expected: Grid, cells: Grid) -> tuple[NDArray[np.bool_], float]:
         """Which cells are not as expected, bool [h, w], and the part of the cells that have a new edge.

@@ -122,9 +122,3 @@ def _slope(cells: Grid) -> Grid:
 def plane_of(cells: Grid) -> Grid:
     """Mean of the three channels, [h, w]."""
     return np.asarray(cv2.transform(cells, _THIRDS), np.float32)
-
-
-def sharpness_of(plane: Grid) -> float:
-    """Variance of the Laplacian over the squared mean level, times 1000: does not depend on how bright it is."""
-    curvature = cv2.Laplacian(plane, cv2.CV_32F)
-    return float(curvature.var() / max(float(plane.mean()), 1.0) ** 2 * 1000.0)

@@ -66,8 +66,8 @@ class Picker:
             self._best = None
             return None
         judged, image = view.prediction is not None, crop_region(view.image, view.region)
-        if judged and (self._best is None or view.presence.sharpness >= self._best[0]):
-            self._best = (view.presence.sharpness, image)
+        if judged and (self._best is None or view.sharpness >= self._best[0]):
+            self._best = (view.sharpness, image)
         if self._wanted is None:
             return None
         picked = self._wanted.of(self._best[1] if self._best is not None else image)

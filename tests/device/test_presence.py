@@ -236,15 +236,6 @@ def test_a_new_picture_size_starts_over():
     assert detector.update(2.0, Bin(height=160, width=160).empty()).learning
 
 
-def test_sharpness_falls_with_blur_and_not_with_light():
-    item = TRAY.holding("red")
-    sharp = learned().update(1.0, item).sharpness
-    blurred = learned().update(1.0, cv2.GaussianBlur(item, (31, 31), 0)).sharpness
-    dim = learned().update(1.0, (item * 0.5).astype(np.uint8)).sharpness
-    assert blurred < 0.6 * sharp
-    assert dim == pytest.approx(sharp, rel=0.1)
-
-
 def test_light_is_matched_although_a_third_is_an_item():
     rng = np.random.default_rng(0)
     background = rng.uniform(50, 200, (60, 80, 3)).astype(np.float32)

@@ -25,7 +25,7 @@ class Told:
         self.now_s = 0.0
 
     def update(self, now_s, image):
-        return PresenceReading(self.seen, still=True, sharpness=7.0)
+        return PresenceReading(self.seen, still=True, area=0.7)
 
     def relearn(self):
         self.relearned += 1
@@ -54,7 +54,7 @@ class TestSensedPresence:
         assert not told.watch(1, seen=True, sensed=False)
         assert told.watch(1, seen=False, sensed=True)
         reading = told.presence.update(told.now_s, IMAGE)
-        assert (reading.still, reading.sharpness) == (True, 7.0)
+        assert (reading.still, reading.area) == (True, 0.7)
 
     def test_one_that_is_stuck_is_not_believed_until_it_changes(self, caplog):
         told = Told(stuck_s=10)

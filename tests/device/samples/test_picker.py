@@ -25,9 +25,10 @@ GUESS = make_prediction((0.5, 0.3, 0.2), -1.0, CLASSES)
 
 
 def view(state, sharpness=1.0, *, judged=True, image=None) -> FrameView:
-    reading = PresenceReading(True, True, sharpness=sharpness)
+    reading = PresenceReading(True, True)
     picture = image if image is not None else np.zeros((4, 4, 3), np.uint8)
-    return FrameView(picture, 1, "camera:0", state, 1, "ok", EXPOSURE, reading, GUESS if judged else None, 30.0, ())
+    guess = GUESS if judged else None
+    return FrameView(picture, 1, "camera:0", state, 1, "ok", EXPOSURE, reading, guess, 30.0, (), sharpness)
 
 
 def decision(kind="uncertain", item=1) -> Decision:

@@ -49,7 +49,7 @@ def view(seq: int, item: int = 0, state: str = "EMPTY", colour: str | None = Non
     """A frame: an item of a colour, or the empty bin."""
     image = Tray(width=320, height=240).holding(colour) if colour else Tray(width=320, height=240).empty()
     box = (0.25, 0.25, 0.5, 0.5) if colour else None
-    reading = PresenceReading(colour is not None, True, sharpness=1.0, box=box)
+    reading = PresenceReading(colour is not None, True, box=box)
     prediction = SURE if colour else None
     return FrameView(image, seq, "staged", state, item, "ok", LIGHT, reading, prediction, 30.0, ())
 
