@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from device.fleet_arguments import add_fleet
+from device.model_arguments import add_bundle, add_engine
 from device.signals import stop_on_signals
+from device.store_arguments import add_dataset, add_events
 from smartbin import __version__
-from smartbin.arguments import count
 from smartbin.errors import run_cli
 
 _EXIT_CODES = """exit codes:
@@ -40,21 +41,6 @@ exit codes: 0 all photos were read   1 some could not be read (they are reported
 """
 
 
-_EVENTS_EXAMPLES = """examples:
-  smartbin events                                 the newest decisions
-  smartbin events --since 2h --kind all           what happened in the last two hours (also 30m, 7d, 2026-05-01)
-  smartbin events --json --id 3f…                 one event, by its number or the id that a broker was told
-  smartbin events --per-day --since 30d           how many a day and class
-  smartbin events --json --limit 1000 > events.jsonl
-"""
-_DATASET_EXAMPLES = """examples:
-  smartbin dataset list                           what is kept, what waits for a label, how often the bin is right
-  smartbin dataset label 17 glass                 the picture 17 is glass (none: not one of the classes; skip)
-  smartbin dataset export --out mine
-  python train/run.py --data garbage mine         train on the labelled pictures, too
-"""
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -67,10 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_classify(commands)
-    _add_bundle(commands)
-    _add_engine(commands)
-    _add_events(commands)
-    _add_dataset(commands)
+    add_bundle(commands)
+    add_engine(commands)
+    add_events(commands)
+    add_dataset(commands)
     add_fleet(commands)
     _add_flap(commands)
     doctor = commands.add_parser("doctor", help="say what this machine has and what to do about what is missing")
@@ -191,94 +177,6 @@ def _add_classify(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="one JSON object a line: path, label, confidence, decision, probabilities, exposure",
     )
     _add_model_flags(classify)
-
-
-def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    bundle = commands.add_parser(
-        "bundle", help="verify, show, compare, sign, install model bundles; go back to the last"
-    )
-    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
-    told = {
-        "verify": "check a bundle's files, and its signature if a public key is configured",
-        "show": "say what a bundle is (default: the one that runs)",
-        "diff": "what differs between two bundles",
-        "pack": "make one file of a bundle, for a web server that bins fetch it from",
-        "install": "make a bundle the one that runs, if it passes its self-test; the last one is kept",
-        "rollback": "go back to the bundle before",
-        "key": "make a private key, and print the public one",
-        "sign": "sign a bundle",
-    }
-    parsers = {name: actions.add_parser(name, help=text) for name, text in told.items()}
-    for name in ("verify", "diff", "pack", "install", "sign"):
-        parsers[name].add_argument("bundle", type=Path, metavar="DIR", help="folder of the bundle")
-    parsers["show"].add_argument("bundle", type=Path, nargs="?", metavar="DIR", help="folder of the bundle")
-    parsers["diff"].add_argument("other", type=Path, metavar="OTHER", help="folder of the other bundle")
-    parsers["pack"].add_argument("--out", type=Path, required=True, metavar="FILE.tar", help="the file to write")
-    parsers["key"].add_argument("file", type=Path, metavar="FILE", help="where the private key is to be written")
-    parsers["sign"].add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
-    for name in ("verify", "show", "pack", "install", "rollback"):
-        parsers[name].add_argument(
-            "--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [bundles]"
-        )
-
-
-def _add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    engine = commands.add_parser("engine", help="build this device's TensorRT engine of a bundle; list, clear them")
-    actions = engine.add_subparsers(dest="action", metavar="ACTION", required=True)
-    build = actions.add_parser("build", help="build it, if it is not there (minutes, once for a bundle and device)")
-    build.add_argument(
-        "--bundle", type=Path, metavar="DIR", help="bundle that was exported for TensorRT (default: the installed one)"
-    )
-    build.add_argument("--max-batch", type=int, metavar="N", help="images at once, at most")
-    build.add_argument("--workspace-mb", type=int, metavar="MB", help="most memory that a layer may use")
-    build.add_argument("--dla-core", type=int, metavar="N", help="run on this deep learning accelerator where it can")
-    build.add_argument("--effort", type=int, metavar="0..5", help="how long TensorRT looks for faster ways")
-    build.add_argument("--force", action="store_true", help="build it again")
-    for action in (
-        build,
-        actions.add_parser("list", help="what is in the cache"),
-        actions.add_parser("clear", help="delete all engines and timings"),
-    ):
-        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [engine]")
-
-
-def _add_events(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    events = commands.add_parser(
-        "events",
-        help="what the bin decided: the newest events it kept, or counts a day",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=_EVENTS_EXAMPLES,
-    )
-    events.add_argument("--id", metavar="ID", help="one event: its number, or the id that a broker or server was told")
-    events.add_argument("--since", metavar="WHEN", help="only later ones: 30m, 2h, 7d ago, or a date or time")
-    events.add_argument("--limit", type=count, default=50, metavar="N", help="at most so many (default 50)")
-    events.add_argument("--before", type=count, metavar="ID", help="only ones before this number: the next page")
-    events.add_argument("--kind", choices=("decision", "lifecycle", "all"), default="decision", help="which events")
-    events.add_argument("--per-day", action="store_true", help="counts a day and class instead")
-    events.add_argument("--json", action="store_true", help="one JSON object a line")
-    events.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [store]")
-
-
-def _add_dataset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    dataset = commands.add_parser(
-        "dataset",
-        help="pictures that the bin kept: list, label, export them to train on",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=_DATASET_EXAMPLES,
-    )
-    actions = dataset.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="what is kept and labelled, and how often the bin is right")
-    listing.add_argument("--json", action="store_true", help="one JSON object")
-    label = actions.add_parser("label", help="say what is on a picture")
-    label.add_argument("sample", type=count, metavar="ID", help="the picture's number, from dataset list")
-    label.add_argument("label", metavar="CLASS", help="a class of the model, none (not one of them), or skip")
-    export = actions.add_parser("export", help="write labelled pictures as a folder of class folders")
-    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new or empty folder")
-    export.add_argument(
-        "--none-as", metavar="CLASS", help="class of the pictures labelled none (default: they are left out)"
-    )
-    for action in (listing, label, export):
-        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [store]")
 
 
 def _add_flap(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -102,6 +102,7 @@ def test_a_recording_is_decided_and_summed_up():
     assert recorder.closed
     assert camera.closed
     assert len(recorder.views) == summary.frames == len(VISIT)
+    assert {view.sharpness == 1.0 for view in recorder.views if view.prediction is not None} == {False}, "measured"
     assert summary.items == 2
     assert dict(summary.by_label) == {"red": 1, "blue": 1}
     stages = dict(summary.stages)
