@@ -14,6 +14,7 @@ from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -161,8 +162,12 @@ def too_many(wait_s: float) -> tuple[str, dict[str, str]]:
     return f"too many wrong tokens; try again in {wait_s:.0f} s", {"retry-after": f"{int(wait_s) + 1}"}
 
 
-def give_cookie(response: Response, session: Session, *, secure: bool = False) -> None:
-    """Hand a browser its session."""
+def give_cookie(response: Response, session: Session, request: Request) -> None:
+    """Hand a browser its session: for TLS alone, if it came by that.
+
+    What a proxy in front says of that is taken from anybody: who lies about it keeps the cookie to himself.
+    """
+    secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").strip().lower())
     response.set_cookie(
         COOKIE, session.id, max_age=int(LIFE_S), path="/", secure=secure, httponly=True, samesite="strict"
     )

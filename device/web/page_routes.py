@@ -70,7 +70,7 @@ def _add_entry(router: APIRouter, pages: Pages) -> None:
         if request.scope["session"] is not None:
             bin_.sessions.end(request.scope["session"])
         response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
-        give_cookie(response, bin_.sessions.begin(signed_in=True), secure=request.url.scheme == "https")
+        give_cookie(response, bin_.sessions.begin(signed_in=True), request)
         return response
 
     @router.post("/logout")

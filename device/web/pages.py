@@ -80,7 +80,7 @@ class Pages:
         )
         response = HTMLResponse(html, status)
         if session.fresh:
-            give_cookie(response, session, secure=request.url.scheme == "https")
+            give_cookie(response, session, request)
         return response
 
     def session(self, request: Request) -> Session:

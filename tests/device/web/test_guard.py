@@ -83,6 +83,18 @@ def test_the_bearer_token_opens_the_api_and_the_metrics(locked):
     assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, "Bearer")
 
 
+@pytest.mark.parametrize(("told", "secure"), [({}, False), ({"x-forwarded-proto": "https"}, True)])
+def test_behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone(locked, told, secure):
+    client = locked.client()
+    page = client.get("/login", headers=told)
+    assert ("Secure" in page.headers["set-cookie"]) == secure
+    cookie = {"cookie": page.headers["set-cookie"].partition(";")[0]}
+    form = {"proof": proof_in(page.text), "token": TOKEN, "next": "/"}
+    right = client.post("/login", data=form, headers=told | cookie)
+    assert right.status_code == 303
+    assert ("Secure" in right.headers["set-cookie"]) == secure
+
+
 def test_signing_in_and_out(locked):
     client = locked.client()
     page = client.get("/login?next=/history")
