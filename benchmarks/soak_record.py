@@ -32,9 +32,20 @@ class Sample:
 class Seen:
     """What became of one fault: whether the daemon noticed it, and the seconds until its next good frame."""
 
-    fault: InjectedFault
     noticed: bool
     recovery_s: float
+
+
+class Tally:
+    """What became of all faults of a kind: how many were noticed, and the recovery of each."""
+
+    def __init__(self) -> None:
+        self.noticed, self.recoveries_s = 0, array("d")
+
+    def add(self, seen: Seen) -> None:
+        """One more."""
+        self.noticed += seen.noticed
+        self.recoveries_s.append(seen.recovery_s)
 
 
 class Record:
@@ -70,7 +81,7 @@ def look_back(fault: InjectedFault, following: InjectedFault | None, record: Rec
     if following is not None:
         until_s = min(until_s, following.begun_s)
     noticed = _SIGNS[fault.kind](record, fault.begun_s, max(until_s, good_s))
-    return Seen(fault, noticed, good_s - (fault.begun_s if fault.kind in _SINCE_BEGIN else fault.ended_s))
+    return Seen(noticed, good_s - (fault.begun_s if fault.kind in _SINCE_BEGIN else fault.ended_s))
 
 
 def _pauses(record: Record, begun_s: float, until_s: float) -> bool:

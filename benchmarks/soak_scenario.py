@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.local_broker import free_port
 from benchmarks.own_process import resident_mb
 from benchmarks.report import Cell, Measurement, Table
-from benchmarks.soak_record import Record, Sample, Seen, look_back
+from benchmarks.soak_record import Record, Sample, Tally, look_back
 from device.assembly import assemble
 from device.capture import CaptureCounts
 from device.clock import Clock, SystemClock
@@ -74,7 +74,7 @@ class Witness:
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._record = Record()
         self._judged = self.scrapes = self.failed_scrapes = 0
-        self.seen: list[Seen] = []
+        self.seen = {kind: Tally() for kind in FAULT_KINDS}
         self.memory = array("d"), array("d")
         self.decisions, self.oldest_s = 0, 0.0
         self.lost, self.newest_states = 0, deque[Lifecycle](maxlen=2)
@@ -123,13 +123,13 @@ class Witness:
 
         With `over` nothing will come any more: what did not end, or had no good frame after it, is left out.
         """
-        faults = self._faults()[self._judged :]
+        faults = [fault for fault in self._faults() if fault.number > self._judged]
         self.sample()
         with self._lock:
             for fault, following in zip(faults, (*faults[1:], None), strict=False):
                 seen = look_back(fault, following, self._record) if following is not None or over else None
                 if seen is not None:
-                    self.seen.append(seen)
+                    self.seen[fault.kind].add(seen)
                 elif not over:
                     self._record.forget(fault.begun_s)
                     return
@@ -217,12 +217,12 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
     rows: list[tuple[Cell, ...]] = []
     measured = []
     for kind in (*FAULT_KINDS, "all"):
-        of_kind = [one for one in witness.seen if kind in (one.fault.kind, "all")]
-        found = Measurement.of(kind, [one.recovery_s * 1000 for one in of_kind], 0)
+        tallies = [tally for name, tally in witness.seen.items() if kind in (name, "all")]
+        found = Measurement.of(kind, [one_s * 1000 for tally in tallies for one_s in tally.recoveries_s], 0)
         measured.append(found)
         _, _, *percentiles = found.cells
-        noticed = sum(one.noticed for one in of_kind)
-        rows.append((kind, len(of_kind), noticed, len(of_kind) - noticed, *percentiles))
+        injected, noticed = len(found.samples_ms), sum(tally.noticed for tally in tallies)
+        rows.append((kind, injected, noticed, injected - noticed, *percentiles))
     slope, error = growth_mb_an_hour(*witness.memory)
     _, resident = witness.memory
     at_end = f"{resident[-1]:.0f}" if resident else "unknown"

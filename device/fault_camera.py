@@ -1,6 +1,6 @@
 """The test camera: any source, shown as a live camera that fails on purpose. For tests, soaks and drills.
 
-A `FaultDrill` holds what outlives an opening: the source behind it, the schedule, and the list of the faults that were
+A `FaultDrill` holds what outlives an opening: the source behind it, the schedule, and the newest of the faults that it
 injected. The cameras that it opens are handles on it, so a camera that the daemon opens again goes on where it was.
 """
 
@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _CURED_BY_OPENING: frozenset[FaultKind] = frozenset({"freeze", "corrupt", "wrong_size", "wrong_channels"})
 _SLOW_S = (0.05, 1.0)  # so late come the frames of a slow camera: some within the daemon's limit, some not
+_KEPT = 200  # faults that are remembered
 _GREY, _GREEN = (128, 128, 128), (0, 154, 0)  # what missing data of a JPEG and of a YUYV frame is decoded to
 
 
@@ -55,12 +56,13 @@ class FaultDrill:
         self._random = random.Random(plan.seed + 1)
         self._pictures = DrillPictures(plan, open_inner, clock)
         self._faults: list[InjectedFault] = []
+        self._begun = 0
         self._last: Frame | None = None
         self._seq, self._due_s = 0, clock.now_s()
 
     @property
     def faults(self) -> tuple[InjectedFault, ...]:
-        """Every fault so far, the one that is on at the moment included."""
+        """The newest faults, the one that is on at the moment included."""
         return tuple(self._faults)
 
     @property
@@ -119,8 +121,10 @@ class FaultDrill:
         due = self._schedule.next_fault(now_s, self._seq)
         if due is None:
             return None
-        fault = InjectedFault(len(self._faults) + 1, due[0], now_s, self._seq + 1, due[1])
+        self._begun += 1
+        fault = InjectedFault(self._begun, due[0], now_s, self._seq + 1, due[1])
         self._faults.append(fault)
+        del self._faults[:-_KEPT]
         self._report("begins", fault)
         return fault
 

@@ -106,7 +106,7 @@ def light_state(exposure: Exposure, settings: BrightnessSettings) -> LightState:
     return "too_bright" if exposure.clipped_fraction > settings.too_bright_clipped else "ok"
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=16)  # a light that stays has one; each is made in 5 µs
 def gamma_table(gamma: float) -> NDArray[np.uint8]:
     """The look-up table uint8 [256] of `255 * (v / 255) ** gamma`, rounded."""
     table = np.rint(255.0 * _LEVELS**gamma).astype(np.uint8)

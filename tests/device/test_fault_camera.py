@@ -173,6 +173,15 @@ class TestFaults:
             clock.advance(0.001)
         assert not clock.waits_s
 
+    def test_it_remembers_the_newest_faults_however_long_it_runs(self, story):
+        clock = ManualClock()
+        drill = make_drill(story, "faults=black&every_frames=1&hold_s=0.001&fps=0", clock)
+        camera = drill.open()
+        while not drill.faults or drill.faults[-1].number < 300:
+            camera.read()
+            clock.advance(0.001)
+        assert [fault.number for fault in drill.faults] == list(range(101, 301))
+
     def test_black(self, story):
         drill = make_drill(story, "faults=black&every_frames=5")
         frames = read_until(drill, drill.open(), begun)
