@@ -42,7 +42,7 @@ from smartbin.runtime import RuntimeName
 
 SAMPLE_S, SCRAPE_S = 0.1, 2.0
 _MEMORY_EVERY = 50  # samples
-_SETTLED = 0.2  # of the soak: memory before it does not count as growth
+_SETTLED, _SETTLED_LONG = 0.2, 0.5  # of the soak: memory before it does not count as growth
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def run_soak(options: SoakOptions) -> Table:
 
 
 def _settings(options: SoakOptions, folder: Path) -> dict[str, object]:
-    uri = f"test://scene?fps=0&every_s={options.every_s:g}&hold_s={options.hold_s:g}&seed={options.seed}"
+    uri = f"test://scene?fps=0&every_s={options.every_s:f}&hold_s={options.hold_s:f}&seed={options.seed}"
     return {
         "source.uri": uri,
         "source.reconnect.lost_after_s": 1.0,
@@ -200,9 +200,9 @@ def _settings(options: SoakOptions, folder: Path) -> dict[str, object]:
     }
 
 
-def growth_mb_an_hour(moments_s: Sequence[float], resident_mb: Sequence[float]) -> tuple[float, float]:
-    """Slope of resident memory over the settled part of the soak and its standard error, MB an hour."""
-    first = round(len(moments_s) * _SETTLED)
+def growth_mb_an_hour(moments_s: Sequence[float], resident_mb: Sequence[float], after: float) -> tuple[float, float]:
+    """Slope of resident memory once the part `after` of the soak is over, and its standard error, MB an hour."""
+    first = round(len(moments_s) * after)
     moments, resident = np.array(moments_s[first:]), np.array(resident_mb[first:])
     if len(moments) < 3:
         return float("nan"), float("nan")
@@ -223,7 +223,9 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
         _, _, *percentiles = found.cells
         injected, noticed = len(found.samples_ms), sum(tally.noticed for tally in tallies)
         rows.append((kind, injected, noticed, injected - noticed, *percentiles))
-    slope, error = growth_mb_an_hour(*witness.memory)
+    (slope, error), (late_slope, late_error) = (
+        growth_mb_an_hour(*witness.memory, after) for after in (_SETTLED, _SETTLED_LONG)
+    )
     _, resident = witness.memory
     at_end = f"{resident[-1]:.0f}" if resident else "unknown"
     counts = summary.counts
@@ -239,7 +241,8 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
         f"{witness.newest_states[0] if len(witness.newest_states) > 1 else 'nothing'}.",
         f"event store and page are on: {stored} events written; /metrics read {witness.scrapes} times, "
         f"{witness.failed_scrapes} of them without an answer within {SCRAPE_S:g} s.",
-        f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth; {at_end} MB at the end.",
+        f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth, "
+        f"{late_slope:+.2f} ± {2 * late_error:.2f} in the second half; {at_end} MB at the end.",
     )
     return Table("soak", _COLUMNS, tuple(rows), notes, tuple(measured))
 

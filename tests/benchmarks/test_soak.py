@@ -130,6 +130,6 @@ def test_the_witness_judges_while_it_runs_and_forgets_what_is_judged() -> None:
 def test_growth_is_a_slope_with_its_error(slope: float) -> None:
     wave: Callable[[int], float] = lambda step: (-1) ** step * 0.2  # noqa: E731
     resident_mb = [100 + slope * step / 60 + wave(step) for step in range(120)]
-    found, error = growth_mb_an_hour([60.0 * step for step in range(120)], resident_mb)
+    found, error = growth_mb_an_hour([60.0 * step for step in range(120)], resident_mb, 0.2)
     assert found == pytest.approx(slope, abs=3 * error + 1e-6)
     assert 0 < error < 0.2
