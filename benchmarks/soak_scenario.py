@@ -41,6 +41,7 @@ from smartbin.bundle import read_bundle
 from smartbin.runtime import RuntimeName
 
 SAMPLE_S, SCRAPE_S = 0.1, 2.0
+_JUST_NOW_S = 1.0  # a fault that nobody was told of yet may have begun in it
 _MEMORY_EVERY = 50  # samples
 _SETTLED, _SETTLED_LONG = 0.2, 0.5  # of the soak: memory before it does not count as growth
 
@@ -123,9 +124,12 @@ class Witness:
 
         With `over` nothing will come any more: what did not end, or had no good frame after it, is left out.
         """
+        now_s = self._clock.now_s()
         faults = [fault for fault in self._faults() if fault.number > self._judged]
         self.sample()
         with self._lock:
+            if not faults:
+                self._record.forget(now_s - _JUST_NOW_S)
             for fault, following in zip(faults, (*faults[1:], None), strict=False):
                 seen = look_back(fault, following, self._record) if following is not None or over else None
                 if seen is not None:

@@ -126,6 +126,17 @@ def test_the_witness_judges_while_it_runs_and_forgets_what_is_judged() -> None:
     assert most < 1000  # moments: two faults' worth of frames, each in two lists, of 20,000
 
 
+def test_the_witness_forgets_where_there_is_no_fault() -> None:
+    clock = ManualClock()
+    told = Witness(clock, CaptureCounts, lambda: ())
+    for number in range(10_000):
+        told.frame(VIEW)
+        clock.advance(0.02)
+        if number % 100 == 0:
+            told.catch_up()
+    assert told.held < 1000
+
+
 @pytest.mark.parametrize("slope", [0.0, 12.0])
 def test_growth_is_a_slope_with_its_error(slope: float) -> None:
     wave: Callable[[int], float] = lambda step: (-1) ** step * 0.2  # noqa: E731
