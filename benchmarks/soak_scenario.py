@@ -29,6 +29,7 @@ from device.config import load_config_with_origins
 from device.events import Event, FrameView, Lifecycle, Session
 from device.fault_camera import InjectedFault
 from device.fault_plan import FAULT_KINDS
+from device.heap import settled_heap
 from device.opening import CameraOpener
 from device.reload import Reloader, prepare
 from device.run_command import page_parts, queue_counts
@@ -183,7 +184,8 @@ def run_soak(options: SoakOptions) -> Table:
         reloader = stack.enter_context(Reloader(lambda: (config, origins)))
         page = open_page(page_parts(setup, status, clock, daemon, reloader, keeps=True))
         stack.callback(page.close)
-        summary = daemon.run()
+        with settled_heap():
+            summary = daemon.run()
         stored = sum(sink.writer.counts.written for sink in kept)
     return _table(options, config.source.max_age_s, summary, witness, stored)
 

@@ -23,6 +23,7 @@ from device.clock import Clock, SystemClock
 from device.config import DeviceConfig, load_config_with_origins
 from device.daemon import Daemon
 from device.fleet.joining import join_fleet
+from device.heap import settled_heap
 from device.region_choice import RegionChoice, regions_file
 from device.reload import LinkedStop, Reloader, Setup, prepare, prepare_first
 from device.service_notifier import ServiceNotifier
@@ -146,7 +147,8 @@ def run_daemon(
             return Ended(0, error)
         failure: SmartbinError | None = None
         try:
-            daemon.run()
+            with settled_heap():
+                daemon.run()
         except SmartbinError as error:
             failure = error
         if config.sinks.terminal != "off":
