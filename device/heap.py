@@ -13,7 +13,7 @@ def settled_heap() -> Iterator[None]:
 
     Python collects its oldest generation only once a quarter as many objects wait as are in it. Beside the hundred
     thousand of the start that takes hours, in which all cycles stay in memory, and then it looks at all of them at
-    once. Without them it comes round every few seconds and is done in a moment. Afterwards all is collected again.
+    once. Without them it comes round every few minutes and is done in a moment. Afterwards all is collected again.
     """
     gc.freeze()
     gc.collect()  # nothing is left to look at: from now on a quarter of little is little

@@ -32,13 +32,13 @@ def alive_after(allocations: int) -> int:
 def test_old_garbage_goes_soon_although_much_was_there_before() -> None:
     start = [[number] for number in range(400_000)]
     gc.collect()
-    waiting = alive_after(40_000)
+    waiting = alive_after(20_000)
     with settled_heap():
         assert gc.get_freeze_count() > len(start)
-        settled = alive_after(40_000)
+        settled = alive_after(100_000)
     assert gc.get_freeze_count() == 0
-    assert waiting > 30_000, "else Python has changed, and this is not needed any more"
-    assert settled < 20_000
+    assert waiting > 15_000, "else Python has changed, and this is not needed any more"
+    assert settled < 60_000
 
 
 def test_what_was_there_is_collected_again_afterwards() -> None:
