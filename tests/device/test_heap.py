@@ -30,6 +30,7 @@ def alive_after(allocations: int) -> int:
 
 
 def test_old_garbage_goes_soon_although_much_was_there_before() -> None:
+    before = gc.get_threshold()
     start = [[number] for number in range(400_000)]
     gc.collect()
     waiting = alive_after(20_000)
@@ -37,6 +38,7 @@ def test_old_garbage_goes_soon_although_much_was_there_before() -> None:
         assert gc.get_freeze_count() > len(start)
         settled = alive_after(100_000)
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == before
     assert waiting > 15_000, "else Python has changed, and this is not needed any more"
     assert settled < 60_000
 
