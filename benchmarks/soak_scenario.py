@@ -158,8 +158,9 @@ class Witness:
             if taken % _MEMORY_EVERY == 0:
                 self.catch_up()
                 self._scrape()
-                for column, value in zip(self.memory, (self._clock.now_s(), resident_mb()), strict=True):
-                    column.append(value)
+                moments_s, resident = self.memory
+                moments_s.append(self._clock.now_s())
+                resident.append(resident_mb())
 
 
 def run_soak(options: SoakOptions) -> Table:
