@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from device.config_argument import add_config
 from device.fleet_arguments import add_fleet
 from device.model_arguments import add_bundle, add_engine
 from device.signals import stop_on_signals
@@ -189,7 +190,7 @@ def _add_flap(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         actions.add_parser("unsure", help="what the bin does where it does not know"),
         actions.add_parser("rest", help="everything to rest, such as after a crash"),
     ):
-        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [sinks]")
+        add_config(action, "sinks")
 
 
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from device.config_argument import add_config
+
 
 def add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `smartbin bundle`."""
@@ -31,9 +33,7 @@ def add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parsers["key"].add_argument("file", type=Path, metavar="FILE", help="where the private key is to be written")
     parsers["sign"].add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key")
     for name in ("verify", "show", "pack", "install", "rollback"):
-        parsers[name].add_argument(
-            "--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [bundles]"
-        )
+        add_config(parsers[name], "bundles")
 
 
 def add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,4 +54,4 @@ def add_engine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         actions.add_parser("list", help="what is in the cache"),
         actions.add_parser("clear", help="delete all engines and timings"),
     ):
-        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [engine]")
+        add_config(action, "engine")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from device.config_argument import add_config
 from smartbin.arguments import count
 
 _EVENTS_EXAMPLES = """examples:
@@ -37,7 +38,7 @@ def add_events(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     events.add_argument("--kind", choices=("decision", "lifecycle", "all"), default="decision", help="which events")
     events.add_argument("--per-day", action="store_true", help="counts a day and class instead")
     events.add_argument("--json", action="store_true", help="one JSON object a line")
-    events.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [store]")
+    add_config(events, "store")
 
 
 def add_dataset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,4 +61,4 @@ def add_dataset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--none-as", metavar="CLASS", help="class of the pictures labelled none (default: they are left out)"
     )
     for action in (listing, label, export):
-        action.add_argument("--config", type=Path, metavar="FILE", help="the daemon's TOML file, section [store]")
+        add_config(action, "store")
