@@ -12,9 +12,13 @@ import numpy as np
 from benchmarks.report import Measurement, Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from train.report.document import Picture
+
+
+_NEAR_LOG_MS, _NEAR = 0.05, 0.004  # dots nearer to each other than this need their numbers apart
 
 
 def draw_pictures(tables: Sequence[Table]) -> list[Picture]:
@@ -48,7 +52,7 @@ def _draw_latency(scenario: str, measurements: Sequence[Measurement]) -> Figure:
     """A line a row: thin from the 5th to the 95th percentile, thick between the quartiles; median and maximum."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 1.2 + 0.28 * len(measurements)), layout="constrained")
+    figure = Figure(figsize=(9, 1.4 + 0.28 * len(measurements)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(measurements))
     low, first, middle, third, high = np.stack(
@@ -60,26 +64,43 @@ def _draw_latency(scenario: str, measurements: Sequence[Measurement]) -> Figure:
     axes.plot([max(item.samples_ms) for item in measurements], places, "x", color="C2", label="maximum")
     axes.set_yticks(places, [item.name for item in measurements])
     axes.invert_yaxis()
-    axes.set_xscale("log")
+    _set_time_scale(axes)
     axes.set_xlabel("milliseconds; thin: 5 to 95 %, thick: the middle half")
     axes.set_title(f"{scenario}: how long it takes")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)  # not in the picture: a maximum may lie there
     return figure
 
 
 def _draw_accuracy(scenario: str, measurements: Sequence[Measurement]) -> Figure:
-    """A number a row, with its name below."""
+    """A dot a row, with its number above and its name below; numbers of dots that lie on one another are stacked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4 + 0.17 * len(measurements)), layout="constrained")
     axes = figure.subplots()
+    places: list[tuple[float, float]] = []
     for number, item in enumerate(measurements, start=1):
-        place = [item.latency.p50_ms], [item.accuracy or 0.0]
-        axes.plot(*place, marker=f"${number}$", color=f"C{number % 5}", markersize=8, linestyle="", label=item.name)
-    axes.set_xscale("log")
-    axes.margins(0.1)
+        time_ms, accuracy = item.latency.p50_ms, item.accuracy or 0.0
+        color = f"C{number % 5}"
+        below = sum(abs(np.log(time_ms / x)) < _NEAR_LOG_MS and abs(accuracy - y) < _NEAR for x, y in places)
+        axes.plot(time_ms, accuracy, "o", color=color, markersize=5, label=f"{number}  {item.name}")
+        axes.annotate(
+            str(number), (time_ms, accuracy), (0, 6 + 12 * below), textcoords="offset points", ha="center", color=color
+        )
+        places.append((time_ms, accuracy))
+    _set_time_scale(axes)
+    axes.margins(0.1, 0.2)
     axes.set_xlabel("median, milliseconds")
     axes.set_ylabel("accuracy on the photos")
     axes.set_title(f"{scenario}: accuracy against time")
     figure.legend(loc="outside lower center")
     return figure
+
+
+def _set_time_scale(axes: Axes) -> None:
+    """Logarithmic, with numbers that are read as they stand (20, not 2 x 10^1)."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())

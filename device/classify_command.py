@@ -20,7 +20,7 @@ from smartbin.bundle import Bundle
 from smartbin.classifier import Classifier
 from smartbin.errors import ImageError, SmartbinError, drop_stdout
 from smartbin.images import list_images, read_image
-from smartbin.prediction import Prediction, decide, predictions
+from smartbin.prediction import Prediction, decide, predictions, probability_text
 from smartbin.preprocess import NetworkInput, stack_inputs, to_input
 from smartbin.runtime import open_classifier
 
@@ -175,9 +175,10 @@ def _make_table_row(console: Console) -> Callable[[Answer, tuple[str, ...]], Non
         path = answer.path if len(answer.path) <= _PATH_CELLS else "…" + answer.path[1 - _PATH_CELLS :]
         style = _STYLES[answer.decision or "uncertain"]
         line = Text(f"{path:<{_PATH_CELLS}}  ")
-        line.append(f"{answer.prediction.label:<12} {answer.prediction.confidence:>5.0%}  ", style="bold " + style)
+        sure = probability_text(answer.prediction.confidence)
+        line.append(f"{answer.prediction.label:<12} {sure:>5}  ", style="bold " + style)
         line.append(f"{(answer.decision or '').replace('_', ' '):<10} ", style=style)
-        line.append(f"{ranked[1][1]:<12} {ranked[1][0]:>5.0%} ", style="dim")
+        line.append(f"{ranked[1][1]:<12} {probability_text(ranked[1][0]):>5} ", style="dim")
         line.append(f"{answer.exposure.mean_luma:>5.2f} {answer.exposure.gamma:>5.2f}", style="dim")
         console.print(line, soft_wrap=True)
 

@@ -18,6 +18,7 @@ from device.events_command import local_time
 from device.samples.accuracy import Estimate, LiveAccuracy, live_accuracy
 from device.samples.dataset import export_dataset, missing_classes
 from device.samples.labels import Sample, SampleBook, Verdict
+from smartbin.prediction import probability_text
 
 _SHOWN = 20
 _TOLD = {
@@ -85,7 +86,7 @@ def _waiting_table(book: SampleBook, samples: list[Sample]) -> Table:
         table.add_column(name, justify="right" if name == "id" else "left", overflow="fold")
     for sample in samples:
         moment = f"{local_time(sample.time_ms):%Y-%m-%d %H:%M}"
-        guess = f"{sample.guess} {sample.confidence:.0%}" if sample.guess else "none"
+        guess = f"{sample.guess} {probability_text(sample.confidence)}" if sample.guess else "none"
         table.add_row(str(sample.id), moment, sample.reason, guess, str(book.path(sample)))
     return table
 

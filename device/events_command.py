@@ -18,6 +18,7 @@ from device.config import load_config
 from device.store.reader import MAX_PAGE, EventReader
 from device.store.records import StoredEvent
 from smartbin.errors import ConfigError, StoreError
+from smartbin.prediction import probability_text
 
 _AGO = re.compile(r"(\d+)\s*([smhdw])")
 _NUMBER_DIGITS = 18  # a longer one is an id, and no number of SQLite's
@@ -125,7 +126,7 @@ def _print_table(found: Sequence[StoredEvent]) -> None:
         said = event.label or ""
         if event.decision != "accepted":
             said = event.decision.replace("_", " ") + (f", perhaps {event.label}" if event.label else "")
-        sure = f"{event.confidence:.0%}" if event.label else ""
+        sure = probability_text(event.confidence) if event.label else ""
         table.add_row(str(stored.id), moment, said, sure, event.bin)
     _console().print(table if found else "no events")
 

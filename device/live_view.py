@@ -18,6 +18,7 @@ from rich.text import Text
 from device.decision import Decision, JudgeState
 from device.events import Event, FrameView, Session
 from smartbin.images import BgrImage
+from smartbin.prediction import probability_text
 
 _REFRESH_S = 0.1
 _PICTURE_COLUMNS, _PICTURE_ROWS = 40, 15  # two pixels a character cell: 40 x 30
@@ -86,7 +87,7 @@ def decision_line(event: Event) -> Text:
         "too_bright": "too bright to judge",
     }[decision.kind]
     line.append(f" {said:<20}", style=_KIND_STYLES[decision.kind])
-    line.append(f"{decision.confidence:>4.0%} " if decision.frames else "     ")
+    line.append(f"{probability_text(decision.confidence):>4} " if decision.frames else "     ")
     line.append(f" → {decision.bin:<12}", style="bold")
     line.append(f"{decision.frames:>3} frames {decision.decided_s - decision.arrived_s:4.1f} s", style="dim")
     if decision.truth is not None:
@@ -168,7 +169,7 @@ def _answer(view: FrameView, session: Session, answer: Decision | None) -> Rende
         bars.add_row(
             Text(name, style="bold" if top else "dim"),
             _bar(value, style),
-            Text(f"{value:.0%}" if prediction else "", style="dim"),
+            Text(probability_text(value) if prediction else "", style="dim"),
         )
     return Group(headline, Text(), bars)
 

@@ -51,6 +51,13 @@ class Prediction:
             )
 
 
+def probability_text(probability: float) -> str:
+    """A probability (0 to 1) for people, in whole percent; never 0 % or 100 %, since no network is certain."""
+    if probability > 0.99:
+        return ">99%"
+    return "<1%" if probability < 0.01 else f"{probability:.0%}"
+
+
 def make_prediction(probabilities: Sequence[float], energy: float, classes: Sequence[str]) -> Prediction:
     """A `Prediction` from probabilities [C] and an energy; `InferenceError` if they do not fit `classes`."""
     if len(probabilities) != len(classes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from device.decision import Decision
 from device.events import Event, Session
+from smartbin.prediction import probability_text
 
 TERMINAL = "terminal"
 """Its name among the sinks."""
@@ -29,9 +30,10 @@ class PlainLines:
 
 def describe_decision(decision: Decision) -> str:
     """A decision as one line of text."""
+    sure = probability_text(decision.confidence)
     said = {
-        "accepted": f"{decision.label} {decision.confidence:.0%}",
-        "uncertain": f"unsure, perhaps {decision.label} {decision.confidence:.0%}" if decision.label else "unsure",
+        "accepted": f"{decision.label} {sure}",
+        "uncertain": f"unsure, perhaps {decision.label} {sure}" if decision.label else "unsure",
         "too_dark": "too dark to judge",
         "too_bright": "too bright to judge",
     }[decision.kind]

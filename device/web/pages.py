@@ -17,6 +17,7 @@ from device.web.forms import PROOF_FIELD
 from device.web.guard import give_cookie
 from device.web.sessions import Session
 from smartbin import __version__
+from smartbin.prediction import probability_text
 
 _UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 
@@ -55,6 +56,7 @@ class Pages:
         self._templates.filters |= {
             "moment": _moment,
             "percent": _percent,
+            "sure": probability_text,
             "said": _said,
             "bytes": _bytes,
             "lasting": _lasting,

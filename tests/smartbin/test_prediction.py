@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from smartbin import calibration
 from smartbin.classifier import FunctionClassifier
 from smartbin.errors import DataError, InferenceError
-from smartbin.prediction import RejectThresholds, average, decide, make_prediction, predictions
+from smartbin.prediction import RejectThresholds, average, decide, make_prediction, predictions, probability_text
 
 CLASSES = ("glass", "metal", "paper")
 logit_tables = hnp.arrays(
@@ -99,6 +99,14 @@ def test_prediction_names_the_best_class_and_its_lead() -> None:
 def test_impossible_outputs_are_refused(probabilities: list[float], energy: float, says: str) -> None:
     with pytest.raises(InferenceError, match=says):
         make_prediction(probabilities, energy, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("probability", "says"),
+    [(1.0, ">99%"), (0.991, ">99%"), (0.99, "99%"), (0.5, "50%"), (0.01, "1%"), (0.009, "<1%"), (0.0, "<1%")],
+)
+def test_nobody_is_told_that_a_network_is_certain(probability: float, says: str) -> None:
+    assert probability_text(probability) == says
 
 
 def test_average_is_of_probabilities_not_of_indices() -> None:

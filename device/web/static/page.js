@@ -4,6 +4,7 @@
 const said = { accepted: "", uncertain: "Unsure", too_dark: "Too dark", too_bright: "Too bright" };
 const waiting = { EMPTY: "nothing there", ARRIVING: "something comes", JUDGING: "judging…", WATCHING: "watching" };
 const percent = (share) => `${Math.round(100 * share)}%`;
+const sure = (share) => (share > 0.99 ? ">99%" : share < 0.01 ? "<1%" : percent(share)); // no network is certain
 
 function live(root) {
   const find = (name) => root.querySelector(`[data-${name}]`);
@@ -79,8 +80,8 @@ function live(root) {
     headline.textContent = answer ? said[answer.kind] || answer.label : now.learning ? "learning the empty bin"
       : !running ? now.lifecycle.toLowerCase().replace("_", " ") : kind !== "none" ? said[kind] : waiting[now.state] || "";
     find("under").textContent = !answer ? "" : answer.kind === "accepted"
-      ? `${percent(answer.confidence)} sure → ${answer.bin}`
-      : answer.label ? `perhaps ${answer.label}, ${percent(answer.confidence)} → ${answer.bin}` : `→ ${answer.bin}`;
+      ? `${sure(answer.confidence)} sure → ${answer.bin}`
+      : answer.label ? `perhaps ${answer.label}, ${sure(answer.confidence)} → ${answer.bin}` : `→ ${answer.bin}`;
     camera.dataset.said = answer ? answer.kind : "";
     bars(now.probabilities);
     place(box, now.box);
@@ -102,12 +103,13 @@ function live(root) {
   function bars(probabilities) {
     const best = Math.max(0, ...Object.values(probabilities));
     for (const bar of root.querySelectorAll("[data-class]")) {
-      const share = probabilities[bar.dataset.class] ?? 0;
+      const told = probabilities[bar.dataset.class];
+      const share = told ?? 0;
       const top = share > 0 && share === best;
       bar.value = share;
       bar.classList.toggle("top", top);
       bar.parentElement.previousElementSibling.classList.toggle("top", top);
-      bar.parentElement.nextElementSibling.textContent = share > 0 ? percent(share) : "";
+      bar.parentElement.nextElementSibling.textContent = told == null ? "" : sure(share);
     }
   }
 
@@ -165,7 +167,7 @@ function live(root) {
     tag.className = `tag ${answer.kind}`;
     tag.textContent = word;
     const rest = document.createElement("span");
-    rest.textContent = `${answer.confidence ? percent(answer.confidence) + " " : ""}→ ${answer.bin}`;
+    rest.textContent = `${answer.confidence ? sure(answer.confidence) + " " : ""}→ ${answer.bin}`;
     item.append(time, tag, rest);
     recent.prepend(item);
     find("no-decisions")?.remove();
