@@ -32,8 +32,8 @@ from train.loop import run_epoch
 from train.machine import describe_device, open_fabric
 from train.machine_config import Machine
 from train.networks.architectures import architecture_of
+from train.set_up import set_up
 from train.stopping import StopWish
-from train.training import set_up
 
 ORIGINAL = "original loop"
 

@@ -126,7 +126,7 @@ def _print_table(found: Sequence[StoredEvent]) -> None:
         said = event.label or ""
         if event.decision != "accepted":
             said = event.decision.replace("_", " ") + (f", perhaps {event.label}" if event.label else "")
-        sure = probability_text(event.confidence) if event.label else ""
+        sure = probability_text(event.confidence) if event.label and event.confidence is not None else ""
         table.add_row(str(stored.id), moment, said, sure, event.bin)
     _console().print(table if found else "no events")
 

@@ -22,8 +22,8 @@ from smartbin.config import TRAIN_PREFIX, SmartbinSettings
 from smartbin.errors import ConfigError
 from smartbin.preprocess import PreprocessSpec
 from train.augmentation.config import Augment
+from train.datasets.named_sets import NAMED_SETS
 from train.datasets.root import default_data_root
-from train.datasets.sources import NAMED_SETS
 from train.machine_config import Machine
 from train.networks.architectures import architecture_of
 from train.networks.network import DOWNLOADS

@@ -22,7 +22,8 @@ from train.checkpoint import TrainedRun, load_run, read_record
 from train.cli import parse_evaluate
 from train.config import Machine
 from train.console import say
-from train.datasets.sources import NAMED_SETS, Part, open_known
+from train.datasets.named_sets import NAMED_SETS
+from train.datasets.sources import Part, open_known
 from train.finished_run import FinishedRun
 from train.metrics import Score, SourceScore, score, score_sources
 

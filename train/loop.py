@@ -30,9 +30,10 @@ from train.metrics import Epoch, Score, score
 from train.objective import objectives
 from train.ranks import any_rank, rank, same_buffers, wait_for_all, weight_of_share
 from train.schedule import rate_factor
+from train.set_up import set_up
 from train.stopping import Stopped, StopWish, stop_on_signals
 from train.timing import StepTimes
-from train.training import Training, restore, save, set_up
+from train.training import Training, restore, save
 
 if TYPE_CHECKING:
     from train.report.event_log import EventLog

@@ -17,7 +17,7 @@ from train.augmentation.draws import random_box
 from train.config import CONFIGS, TrainConfig, find_config, resolve
 from train.run import main
 from train.schedule import rate_factor
-from train.training import set_up
+from train.set_up import set_up
 
 ORIGINALS = ("original_resnet50", "original_inception_v3")
 

@@ -27,7 +27,8 @@ from train.networks.freezing import freeze
 from train.networks.weights import load_weights
 from train.run import main
 from train.schedule import rate_factor
-from train.training import Training, set_up
+from train.set_up import set_up
+from train.training import Training
 
 pytestmark = pytest.mark.usefixtures("no_report")
 Weights = dict[str, torch.Tensor]

@@ -179,7 +179,7 @@ def test_tries_of_a_download_are_one_line(
 
     said: list[str] = []
     tiny = architecture_of(NAME)
-    monkeypatch.setattr("train.training.architecture_of", lambda name: replace(tiny, download=fetch))
+    monkeypatch.setattr("train.set_up.architecture_of", lambda name: replace(tiny, download=fetch))
     try:
         assert "found: OSError: no network" in refused("--weights", "imagenet")
     finally:

@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.train.conftest import FLAGS, Steps
-from train import finish, loop, timing, training
+from train import finish, loop, set_up, timing
 from train.checkpoint import load_run
 from train.networks.activation_map import ActivationMap
 from train.networks.front_cache import FrontCache
@@ -135,7 +135,7 @@ def test_every_second_before_and_in_an_epoch_counts_also_where_it_was_stopped(
 
     monkeypatch.setattr(FrontCache, "open", open_slowly)
     monkeypatch.setattr(loop, "train_step", step_slowly)
-    for module in (loop, training, finish):
+    for module in (loop, set_up, finish):
         monkeypatch.setattr(module, "time", clock)
     flags = ["--data", str(photos), "--epochs", "2", *FLAGS, "--freeze", "1", "--no-augment"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -13,7 +13,7 @@ from smartbin.errors import ConfigError, DataError
 from train.audit.records import AUDIT_FILE, Audit
 from train.config import TrainConfig, default_data_root
 from train.console import say
-from train.datasets.sources import NAMED_SETS
+from train.datasets.named_sets import NAMED_SETS
 
 _NEEDED = {"sklearn": "scikit-learn", "cleanlab": "cleanlab"}
 _MODEL = "efficientnet_lite2"

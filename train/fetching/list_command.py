@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smartbin.errors import DataError
 from train.console import say
-from train.datasets.sources import find_named
+from train.datasets.named_sets import find_named
 from train.fetching.command import parse_list
 from train.fetching.fetched_set import describe_amount, photos_of, read_record, what_differs
 from train.fetching.registry import DataSetSpec, data_sets

@@ -2,7 +2,7 @@
 
 A front's answers can be computed once when it is frozen, batch-norm statistics included, and when the photos that it
 sees come again: without augmentation, or with `augment.views` of each. Then only the back of the network is computed
-from the first epoch on, in training and in validation. `train/training.py` calls this while a run is set up.
+from the first epoch on, in training and in validation. `train/set_up.py` calls this while a run is set up.
 """
 
 from __future__ import annotations
