@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from benchmarks.item_films import FPS, Film
+from benchmarks.item_films import Film
 from smartbin.images import BgrImage
 
 _COLUMNS, _ROWS = 8, 3
@@ -14,7 +14,7 @@ _SIZE = (240, 180)
 
 def draw_sheet(film: Film) -> BgrImage:
     """24 frames of a film, evenly, each with its time and what is there: uint8 [540, 1920, 3] BGR."""
-    count = int(film.seconds * FPS)
+    count = int(film.seconds * film.fps)
     wanted = set(np.linspace(0, count - 1, _COLUMNS * _ROWS).astype(int).tolist())
     shown = []
     for number, frame in enumerate(film.frames()):

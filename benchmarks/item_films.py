@@ -19,8 +19,7 @@ from benchmarks.item_layers import HEIGHT, WIDTH, Layer, Picture
 from device.frame import Frame
 from smartbin.images import BgrImage
 
-FPS = 30.0
-_SHUTTER_S = 1 / 60  # how long a frame is exposed: what moves is smeared over so much of its way
+_SHUTTER_S = 1 / 60  # how long a frame is exposed at most: what moves is smeared over so much of its way
 _TREMOR = ((0.006, 0.5), (0.004, 1.3), (0.0012, 7.0))  # sway and tremor of a held thing: part of the width, Hz
 _EXPOSURE_S = 0.17  # auto-exposure makes a step so often
 _EXPOSURE_STEP = 0.12
@@ -110,13 +109,14 @@ class Film:
     noise: float = 2.0
     auto_exposure: bool = False
     seed: int = 0
+    fps: float = 30.0
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in turn; `truth` is the class of the item that is there, also while it comes and goes."""
         rng = np.random.default_rng(self.seed)
         exposure, stepped_s = 1.0, 0.0
-        for number in range(int(self.seconds * FPS)):
-            now_s = number / FPS
+        for number in range(int(self.seconds * self.fps)):
+            now_s = number / self.fps
             lamp = [exposure * part for part in self.light(now_s)]
             linear = np.asarray(cv2.transform(self._stage(now_s), np.diag(lamp).astype(np.float32)), np.float32)
             if self.auto_exposure and now_s - stepped_s >= _EXPOSURE_S:
@@ -130,7 +130,7 @@ class Film:
         for actor in self.actors:
             pose = actor.pose(now_s)
             if pose is not None:
-                picture = _behind(actor, pose, picture)
+                picture = _behind(actor, pose, picture, min(_SHUTTER_S, 1 / self.fps))
         return picture
 
 
@@ -151,11 +151,11 @@ class FilmCamera:
         """Nothing is held open."""
 
 
-def _behind(actor: Actor, pose: Key, picture: Picture) -> Picture:
+def _behind(actor: Actor, pose: Key, picture: Picture, shutter_s: float) -> Picture:
     """The picture as it is seen behind and around an actor, smeared along its way while the shutter is open."""
     matrix = np.asarray(cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), pose.turn, pose.scale), np.float64)
     matrix[:, 2] += (pose.x * WIDTH, pose.y * HEIGHT)
-    smear = _smear(actor, pose)
+    smear = _smear(actor, pose, shutter_s)
     seen = cv2.multiply(picture, _moved(actor.layer.through, matrix, 1.0, smear))
     if actor.layer.added is not None:
         seen = cv2.add(seen, _moved(actor.layer.added, matrix, 0.0, smear))
@@ -169,9 +169,9 @@ def _moved(layer: Picture, matrix: NDArray[np.float64], beyond: float, smear: tu
     return np.asarray(moved, np.float32)
 
 
-def _smear(actor: Actor, pose: Key) -> tuple[int, int]:
+def _smear(actor: Actor, pose: Key, shutter_s: float) -> tuple[int, int]:
     """Width and height in pixels of the way during one exposure: actors move along one axis, or slowly."""
-    after = actor.pose(pose.at_s + _SHUTTER_S) or pose
+    after = actor.pose(pose.at_s + shutter_s) or pose
     return max(1, round(abs(after.x - pose.x) * WIDTH)), max(1, round(abs(after.y - pose.y) * HEIGHT))
 
 

@@ -98,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, metavar="N", help="which faults come when (default: 0)")
     add = parser.add_argument_group("sequences, which take --seed, too").add_argument
     add("--films", nargs="+", choices=tuple(KINDS), default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
+    add("--film-fps", type=above_zero, default=30.0, metavar="F", help="frames a second of the films (default: 30)")
     add("--sheets", type=Path, metavar="DIR", help="a picture of a film of each kind goes here")
     training = parser.add_argument_group("training")
     add = training.add_argument
@@ -253,6 +254,7 @@ def _sequences(options: argparse.Namespace, bundle: Path) -> Table:
         items=options.limit or _SEQUENCE_ITEMS,
         seed=options.seed,
         kinds=options.films,
+        fps=options.film_fps,
         sheets=options.sheets,
     )
     return run_sequences(wanted)

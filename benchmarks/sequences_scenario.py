@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.decision_ledger import Ledger, settle, together
 from benchmarks.film_kinds import KINDS, films_of
 from benchmarks.film_sheet import draw_sheet
-from benchmarks.item_films import FPS, Film, FilmCamera
+from benchmarks.item_films import Film, FilmCamera
 from benchmarks.item_layers import HEIGHT, WIDTH, Bin, Item, panel_bin, photo_items, scene_bins
 from benchmarks.photos import photos_below
 from benchmarks.report import Cell, Measurement, Table
@@ -51,6 +51,7 @@ class SequencesOptions:
     items: int
     seed: int
     kinds: Sequence[str] = tuple(KINDS)
+    fps: float = 30.0
     sheets: Path | None = None
 
 
@@ -89,7 +90,7 @@ def run_sequences(options: SequencesOptions) -> Table:
         for stage, bins in stages.items():
             ledgers = {}
             for kind in options.kinds:
-                films = list(films_of(kind, bins, options.items, options.seed))
+                films = [replace(film, fps=options.fps) for film in films_of(kind, bins, options.items, options.seed)]
                 ledgers[kind] = together(play(film, config, bundle, classifier) for film in films)
                 if options.sheets is not None:
                     _write_sheet(options.sheets / f"{stage}, {kind}.jpg", films[0])
@@ -149,8 +150,8 @@ def _notes(options: SequencesOptions, bundle: Bundle, stages: dict[str, tuple[Bi
     manifest = bundle.manifest
     things = ", ".join(f"{sum(len(staged.items) for staged in bins)} {name}" for name, bins in stages.items())
     return (
-        f"{manifest.name} {manifest.precision}; {WIDTH} x {HEIGHT} at {FPS:g} frames a second of the film's own time, "
-        f"seed {options.seed}; different items: {things} (of photos, those on a plain ground).",
+        f"{manifest.name} {manifest.precision}; {WIDTH} x {HEIGHT} at {options.fps:g} frames a second of the film's "
+        f"own time, seed {options.seed}; different items: {things} (of photos, those on a plain ground).",
         "items: visits; once, twice or more, missed: by the decisions that fell on a visit; nothing there: decisions "
         "that fell on none.",
         "right, wrong, uncertain: the first decision of a visit; times: from the item's being held still to that.",

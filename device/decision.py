@@ -33,6 +33,11 @@ class DecisionSettings(BaseModel):
     leave_s: float = Field(default=0.25, ge=0, description="it must be gone for so long to have left")
     clear_s: float = Field(default=0.3, ge=0, description="and the bin empty for so long before the next item counts")
     settle_limit_s: float = Field(default=4.0, gt=0, description="an item that never lies still is judged anyway then")
+    min_still_s: float = Field(
+        default=0.05,
+        ge=0,
+        description="so long it lies still before an early answer; what left sooner was only passing, as a hand does",
+    )
     min_frames: int = Field(default=3, ge=1, description="still frames before an early, decisive answer")
     max_frames: int = Field(default=12, ge=1, description="still frames after which the answer is given")
     time_limit_s: float = Field(default=2.0, gt=0, description="after so long in judging the answer is given")

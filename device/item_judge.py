@@ -22,6 +22,8 @@ class _Item:
     predictions: list[tuple[float, Prediction]] = field(default_factory=list)
     bad_light: list[LightState] = field(default_factory=list)
     judging_since_s: float = 0.0
+    still_s: float = 0.0
+    """How much of its time it lay still."""
     exposure: Exposure | None = None
     truth: str | None = None
 
@@ -34,6 +36,7 @@ class ItemJudge:
         self._state: JudgeState = "EMPTY"
         self._current: _Item | None = None
         self._absent_since_s: float | None = None
+        self._last_s: float | None = None
         self._count = 0
 
     @property
@@ -55,7 +58,9 @@ class ItemJudge:
     def update(self, now_s: float, observation: Observation) -> Decision | None:
         """Take in one frame at `now_s`, which never goes backwards; a decision, when it falls."""
         gone_s = self._absence(now_s, observation.present)
+        since_s, self._last_s = 0.0 if self._last_s is None else now_s - self._last_s, now_s
         if self._current is not None and observation.present:
+            self._current.still_s += since_s if observation.still else 0.0
             self._current.exposure = observation.exposure
             self._current.truth = observation.truth or self._current.truth
         if self._state == "EMPTY":
@@ -125,8 +130,12 @@ class ItemJudge:
         counted = self._counted(item)
         time_is_up = now_s - item.judging_since_s >= settings.time_limit_s
         gone = gone_s is not None and gone_s >= settings.leave_s
+        settled = item.still_s >= settings.min_still_s or now_s - item.arrived_s >= settings.settle_limit_s
+        if gone and not settled:
+            self._forget()
+            return None
         enough = max(len(counted), len(item.bad_light)) >= settings.max_frames
-        if enough or time_is_up or gone or self._decisive(counted):
+        if time_is_up or gone or (settled and (enough or self._decisive(counted))):
             return self._answer(now_s, item, counted, gone)
         return None
 
@@ -165,10 +174,14 @@ class ItemJudge:
             dark = 2 * item.bad_light.count("too_dark") >= len(item.bad_light)
             return self._verdicts.refuse("too_dark" if dark else "too_bright", sighting)
         if gone:  # it came and went before anything could be seen of it
-            self._count -= 1
-            self._reset()
+            self._forget()
             return None
         return self._verdicts.refuse("uncertain", sighting)
+
+    def _forget(self) -> None:
+        """It only passed, and is no item."""
+        self._count -= 1
+        self._reset()
 
     def _item(self) -> _Item:
         assert self._current is not None, f"no item in state {self._state}"

@@ -37,6 +37,8 @@ _GOOD_LEVEL = 128.0  # mean level of a picture in good light; thresholds shrink 
 _DIMMEST = 0.02
 _EDGE_NOISE = 6.0  # times the noise; the slope of noise alone is about as large
 _EARLIER_SCENES = 3
+_MOTION_S = 0.025  # movement is what changed over so long: from one frame to the next a fast camera sees none
+_MOST_RECENT = 16
 _QUICK = 4  # samples along the side of a cell; each is the mean of four pixels
 
 
@@ -52,7 +54,9 @@ class PresenceSettings(BaseModel):
     enter_area: float = Field(default=0.02, gt=0, lt=1, description="changed part from which an item is there")
     leave_area: float = Field(default=0.01, gt=0, lt=1, description="changed part below which it has gone")
     enter_edges: float = Field(default=0.008, gt=0, lt=1, description="part with new edges from which an item is there")
-    motion_level: float = Field(default=8.0, gt=0, description="a cell moves when it differs more from the last frame")
+    motion_level: float = Field(
+        default=8.0, gt=0, description="a cell moves when it differs more from an earlier frame"
+    )
     still_area: float = Field(default=0.01, gt=0, lt=1, description="moving part up to which the picture is still")
     drift_s: float = Field(
         default=20.0, gt=0, description="time constant with which the empty scene follows the real one"
@@ -92,8 +96,7 @@ class PresenceDetector:
         self._background: Grid | None = None
         self._earlier: deque[Grid] = deque(maxlen=_EARLIER_SCENES)  # before what lay there became part of the scene
         self._learned = 0
-        self._last: Grid | None = None
-        self._last_s = 0.0
+        self._recent: deque[tuple[float, Grid]] = deque(maxlen=_MOST_RECENT)  # newest last; the first is compared with
         self._present = False
         self._still_since_s: float | None = None
         self._jumped = False
@@ -104,13 +107,12 @@ class PresenceDetector:
         """Compare one frame, uint8 [H, W, 3] BGR, taken at `now_s`. About a millisecond at 640 x 480."""
         cells = self._cells(image)
         plane = plane_of(cells)
-        last, since_s = self._last, max(0.0, now_s - self._last_s)
-        self._last, self._last_s = plane, now_s
-        if last is not None and plane.shape != last.shape:
+        if self._recent and plane.shape != self._recent[-1][1].shape:
+            self._recent.clear()
             self.relearn()
-        if self._background is None:
-            last = None
-        motion = self._motion(plane, last)
+        since_s = max(0.0, now_s - self._recent[-1][0]) if self._recent else 0.0
+        motion = self._motion(plane, self._plane_before(now_s) if self._background is not None else None)
+        self._recent.append((now_s, plane))
         still = motion <= self._settings.still_area
         if float(cells.mean()) < _BLIND_LEVEL and self._background is not None:
             return PresenceReading(self._present, still, gain=0.0)
@@ -138,8 +140,14 @@ class PresenceDetector:
         small = cv2.resize(image.astype(np.float32), (self._settings.columns, rows), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.float32)
 
+    def _plane_before(self, now_s: float) -> Grid | None:
+        """The newest plane that is old enough to see movement by, else the oldest there is."""
+        while len(self._recent) > 1 and now_s - self._recent[1][0] >= _MOTION_S:
+            self._recent.popleft()
+        return self._recent[0][1] if self._recent else None
+
     def _motion(self, plane: Grid, before: Grid | None) -> float:
-        """The part of the cells that changed since the last frame, a change of the whole light taken out."""
+        """The part of the cells that changed since an earlier frame, a change of the whole light taken out."""
         if before is None:
             return 0.0
         brighter = median(np.asarray(plane / np.maximum(before, 1.0), np.float32))
@@ -219,6 +227,9 @@ class PresenceDetector:
             self._jumped = False
             return gone and still
         self._jumped = gone and was_still and motion >= settings.view_change_area
+        if self._jumped:  # the next frame is still if it is as this one is
+            while len(self._recent) > 1:
+                self._recent.popleft()
         return False
 
     def _follow(

@@ -139,6 +139,24 @@ def test_a_moving_item_is_not_still_and_a_resting_one_is():
     assert all(reading.still for reading in watch(detector, [lit(TRAY.holding("red"), 1.0)] * 4, start_s=2.0)[1:])
 
 
+@pytest.mark.parametrize("fps", [15, 30, 60, 120])
+def test_what_moves_is_not_still_however_fast_the_camera(fps):
+    """An item that is drawn across the picture in a second."""
+    images = [TRAY.holding("red", at=0.2 + 0.9 * number / fps) for number in range(2 * fps // 3)]
+    readings = watch(learned(), [lit(image, 1.0, seed=seed) for seed, image in enumerate(images)], fps=fps)
+    assert not any(reading.still for reading in readings)
+    rest = watch(learned(), [lit(images[0], 1.0, seed=seed) for seed in range(fps)], fps=fps)
+    assert all(reading.still for reading in rest[1 + fps // 30 :])
+
+
+@pytest.mark.parametrize("fps", [30, 60, 120])
+def test_a_cut_to_another_view_is_seen_however_fast_the_camera(fps):
+    detector, other = learned(), Bin(seed=5)
+    readings = watch(detector, [lit(other.empty(), 1.0, seed=seed) for seed in range(fps)], fps=fps)
+    assert [reading.learning for reading in readings[:8]].count(True) == 5
+    assert not any(reading.present for reading in readings)
+
+
 def test_a_flicker_of_the_light_is_no_motion():
     detector = learned()
     readings = watch(detector, [lit(TRAY.empty(), scale, seed=3) for scale in (1.0, 0.8, 1.0, 0.7)])
