@@ -29,15 +29,13 @@ def make_capture(*scripts, live, clock=None, stop=None, max_age_s=60.0, failing_
         opened.append(ScriptedCamera(script, live=live))
         return opened[-1]
 
-    capture = Capture(
-        open_camera,
-        live=live,
-        max_age_s=max_age_s,
-        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0),
-        clock=clock or ManualClock(),
-        stop=stop or threading.Event(),
-    )
-    return capture, opened
+    clock, stop = clock or ManualClock(), stop or threading.Event()
+    return capture_of(open_camera, clock, stop, live=live, max_age_s=max_age_s), opened
+
+
+def capture_of(open_camera, clock, stop, *, live=True, max_age_s=60.0, jitter=0.0, **more):
+    reconnect = ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=jitter)
+    return Capture(open_camera, live=live, max_age_s=max_age_s, reconnect=reconnect, clock=clock, stop=stop, **more)
 
 
 def drain(capture):
@@ -135,14 +133,7 @@ def test_a_lost_camera_is_opened_again_with_growing_pauses():
             raise camera
         return camera
 
-    capture = Capture(
-        open_camera,
-        live=True,
-        max_age_s=60,
-        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0),
-        clock=clock,
-        stop=stop,
-    )
+    capture = capture_of(open_camera, clock, stop)
     capture.start()
     wait_until_ended(capture)
     assert clock.waits_s == [1.0, 2.0, 4.0, 4.0, 4.0]
@@ -164,15 +155,7 @@ def test_the_pauses_are_shortened_at_random():
             raise LOST
         return camera
 
-    capture = Capture(
-        open_camera,
-        live=True,
-        max_age_s=60,
-        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0.5),
-        clock=clock,
-        stop=stop,
-        chance=iter([0.0, 0.5, 1.0]).__next__,
-    )
+    capture = capture_of(open_camera, clock, stop, jitter=0.5, chance=iter([0.0, 0.5, 1.0]).__next__)
     capture.start()
     wait_until_ended(capture)
     assert clock.waits_s == [1.0, 1.5, 2.0]
@@ -210,14 +193,7 @@ def test_only_a_camera_that_lasts_ends_the_growth_of_the_pauses(lives, pauses):
             raise LOST
         return camera
 
-    capture = Capture(
-        open_camera,
-        live=True,
-        max_age_s=60,
-        reconnect=ReconnectSettings(first_s=1.0, cap_s=4.0, jitter=0),
-        clock=clock,
-        stop=stop,
-    )
+    capture = capture_of(open_camera, clock, stop)
     capture.start()
     wait_until_ended(capture)
     assert clock.waits_s == pauses
