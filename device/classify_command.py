@@ -130,7 +130,7 @@ def _tell(answers: Iterable[Answer], classes: tuple[str, ...], *, as_json: bool)
     if not as_json:
         parts = [f"{number} {decision.replace('_', ' ')}" for decision, number in sorted(counts.items())]
         parts += [f"{unreadable} unreadable"] if unreadable else []
-        Console().print(Text(f"{count} photos: {', '.join(parts)}", style="bold"))
+        Console().print(Text(f"{count} photo{'' if count == 1 else 's'}: {', '.join(parts)}", style="bold"))
     return unreadable
 
 

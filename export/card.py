@@ -114,8 +114,8 @@ def _origin(facts: CardFacts) -> list[str]:
         *photos,
         f"| starting weights | {weights.what} | {weights.licence} |",
         "",
-        f"Training run `{training.run}`: {training.epochs} epochs, seed {training.seed}, "
-        f"commit {training.git_commit or 'not recorded'}, fingerprint of the photos "
+        f"Training run `{training.run}`: {training.epochs} epoch{'' if training.epochs == 1 else 's'}, "
+        f"seed {training.seed}, commit {training.git_commit or 'not recorded'}, fingerprint of the photos "
         f"`{training.data_fingerprint[:16]}`.",
     ]
 

@@ -37,7 +37,7 @@ def train_command(arguments: Sequence[str]) -> int:
         return 128 + stopped.number
     end_ranks()
     if rank() == 0:
-        _conclude(path)
+        _conclude(path, smoke=config.smoke)
     return 0
 
 
@@ -94,7 +94,7 @@ def _flat(config: TrainConfig) -> dict[str, object]:
     return flat
 
 
-def _conclude(path: Path) -> None:
+def _conclude(path: Path, *, smoke: bool) -> None:
     run = load_run(path)
     figures = run.validation
     say(
@@ -102,4 +102,5 @@ def _conclude(path: Path) -> None:
         f"macro F1 {figures.macro_f1:.4f}, {figures.photos} photos"
     )
     say(f"run: {path} ({MODEL_FILE}, {REPORT_FILE})")
-    say(f"next: python export/run.py {path} --precision int8 --out bundles/{path.name}")
+    precision = "fp32" if smoke else "int8"  # of a network that knows nothing the gates refuse an int8 file
+    say(f"next: python export/run.py {path} --precision {precision} --out bundles/{path.name}")

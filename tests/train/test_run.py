@@ -62,7 +62,7 @@ def test_run_leaves_a_whole_directory(train_tiny: Callable[..., Path], capsys: p
     printed = capsys.readouterr().out
     assert {file.name for file in path.iterdir()} == RUN_FILES
     assert "epoch   2/2" in printed
-    assert f"next: python export/run.py {path}" in printed
+    assert f"next: python export/run.py {path} --precision int8" in printed
     for name in ("curves.png", "reliability.png", "mistakes.png"):
         assert cv2.imread(str(path / name)) is not None
 
@@ -242,10 +242,13 @@ def test_script_runs_from_a_plain_checkout(tmp_path: Path) -> None:
     assert "--freeze-until" in done.stdout
 
 
-def test_smoke_run_of_a_real_network_learns_from_bytes_up(photos: Path, tmp_path: Path) -> None:
+def test_smoke_run_of_a_real_network_learns_from_bytes_up(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "smoke"
     flags = ["--model", "efficientnet_lite0", "--weights", "none", "--workers", "0", "--smoke"]
     assert main(["--data", str(photos), "--out", str(out), *flags]) == 0
+    assert "--precision fp32" in capsys.readouterr().out, "the gates refuse the int8 file of an untrained network"
     run = load_run(out)
     assert (run.epochs, run.preprocess.size) == (1, 64)
     assert np.isfinite(run.metrics.history[0].train_loss)
