@@ -6,6 +6,7 @@ The daemon is put together by the code of `smartbin run`, with its store, its pi
 
 from __future__ import annotations
 
+import sys
 import threading
 import urllib.request
 from array import array
@@ -78,6 +79,7 @@ class Witness:
         self._judged = self.scrapes = self.failed_scrapes = 0
         self.seen = {kind: Tally() for kind in FAULT_KINDS}
         self.memory = array("d"), array("d")
+        self.blocks = array("q")
         self.decisions, self.oldest_s = 0, 0.0
         self.lost, self.newest_states = 0, deque[Lifecycle](maxlen=2)
 
@@ -161,6 +163,7 @@ class Witness:
                 moments_s, resident = self.memory
                 moments_s.append(self._clock.now_s())
                 resident.append(resident_mb())
+                self.blocks.append(sys.getallocatedblocks())
 
 
 def run_soak(options: SoakOptions) -> Table:
@@ -220,6 +223,12 @@ def growth_mb_an_hour(moments_s: Sequence[float], resident_mb: Sequence[float], 
     return slope, error
 
 
+def lowest_by_quarter(counts: Sequence[int]) -> list[int]:
+    """The lowest of each quarter: what is left when garbage has just been collected. Empty for fewer than four."""
+    size = len(counts) // 4
+    return [min(counts[quarter * size : (quarter + 1) * size]) for quarter in range(4)] if size else []
+
+
 def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: Witness, stored: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     measured = []
@@ -235,6 +244,7 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
     )
     _, resident = witness.memory
     at_end = f"{resident[-1]:.0f}" if resident else "unknown"
+    fewest = ", ".join(map(str, lowest_by_quarter(witness.blocks)))
     counts = summary.counts
     oldest = f"{witness.oldest_s:.3f} s" if witness.decisions else "none"
     notes = (
@@ -250,6 +260,7 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
         f"{witness.failed_scrapes} of them without an answer within {SCRAPE_S:g} s.",
         f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth, "
         f"{late_slope:+.2f} ± {2 * late_error:.2f} in the second half; {at_end} MB at the end.",
+        f"blocks of memory that Python holds, the fewest in each quarter: {fewest or 'too short to say'}.",
     )
     return Table("soak", _COLUMNS, tuple(rows), notes, tuple(measured))
 

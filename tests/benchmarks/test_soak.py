@@ -12,7 +12,7 @@ import pytest
 from benchmarks.report import read_report
 from benchmarks.run import main
 from benchmarks.soak_record import Record, Sample, look_back
-from benchmarks.soak_scenario import Witness, growth_mb_an_hour
+from benchmarks.soak_scenario import Witness, growth_mb_an_hour, lowest_by_quarter
 from device.capture import CaptureCounts
 from device.clock import ManualClock
 from device.events import FrameView
@@ -144,3 +144,17 @@ def test_growth_is_a_slope_with_its_error(slope: float) -> None:
     found, error = growth_mb_an_hour([60.0 * step for step in range(120)], resident_mb, 0.2)
     assert found == pytest.approx(slope, abs=3 * error + 1e-6)
     assert 0 < error < 0.2
+
+
+@pytest.mark.parametrize(
+    ("counts", "lowest"),
+    [
+        ([], []),
+        ([5, 6, 7], []),
+        ([9, 5, 8, 4, 7, 5, 6, 6], [5, 4, 5, 6]),
+        ([1, 2, 3, 4, 0], [1, 2, 3, 4]),
+    ],
+    ids=["nothing", "too short", "two each", "the rest left out"],
+)
+def test_what_is_left_after_garbage_was_collected(counts: list[int], lowest: list[int]) -> None:
+    assert lowest_by_quarter(counts) == lowest
