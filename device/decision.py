@@ -34,7 +34,7 @@ class DecisionSettings(BaseModel):
     clear_s: float = Field(default=0.3, ge=0, description="and the bin empty for so long before the next item counts")
     settle_limit_s: float = Field(default=4.0, gt=0, description="an item that never lies still is judged anyway then")
     min_still_s: float = Field(
-        default=0.05,
+        default=0.09,
         ge=0,
         description="so long it lies still before an early answer; what left sooner was only passing, as a hand does",
     )

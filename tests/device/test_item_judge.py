@@ -129,14 +129,14 @@ def test_an_item_is_one_decision_at_any_frame_rate(fps):
     assert short(play(story, fps=fps)) == [GLASS]
 
 
-@pytest.mark.parametrize(("fps", "still_frames"), [(30, 1), (60, 2), (120, 5), (350, 12)])
+@pytest.mark.parametrize(("fps", "still_frames"), [(15, 1), (30, 2), (60, 5), (120, 10), (350, 30)])
 def test_a_hand_that_turns_round_is_no_item(fps, still_frames):
     """Where it turns it stands still for a moment, in however many frames."""
     way = [B] * round(0.3 * fps)
     assert play([E] * 3 + way + [G] * still_frames + way + [E] * fps, fps=fps) == []
 
 
-@pytest.mark.parametrize(("fps", "still_frames"), [(5, 1), (10, 1), (30, 2), (60, 4), (350, 18)])
+@pytest.mark.parametrize(("fps", "still_frames"), [(5, 1), (10, 1), (15, 2), (30, 3), (60, 6), (350, 32)])
 def test_an_item_that_is_taken_away_early_is_judged_by_what_was_seen(fps, still_frames):
     way = [B] * round(0.4 * fps)
     assert short(play([E] * 3 + way + [G] * still_frames + way + [E] * fps, fps=fps)) == [GLASS]
@@ -146,7 +146,7 @@ def test_an_item_that_is_taken_away_early_is_judged_by_what_was_seen(fps, still_
 def test_a_fast_camera_does_not_make_up_its_mind_sooner(fps):
     (decision,) = play([E] * 3 + [B] * round(0.2 * fps) + [G] * fps, fps=fps)
     still_s = decision.decided_s - decision.arrived_s - 0.2
-    assert 0.04 < still_s < 0.11
+    assert 0.06 < still_s < 0.11
 
 
 def test_what_only_passed_is_not_counted():
