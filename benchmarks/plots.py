@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from train.report.document import Picture
 
-
-_NEAR_LOG_MS, _NEAR = 0.05, 0.004  # dots nearer to each other than this need their numbers apart
+_NEAR_LOG_MS, _NEAR = 0.03, 0.01  # dots nearer to each other than this have one label
 
 
 def draw_pictures(tables: Sequence[Table]) -> list[Picture]:
@@ -72,23 +71,21 @@ def _draw_latency(scenario: str, measurements: Sequence[Measurement]) -> Figure:
 
 
 def _draw_accuracy(scenario: str, measurements: Sequence[Measurement]) -> Figure:
-    """A dot a row, with its number above and its name below; numbers of dots that lie on one another are stacked."""
+    """A dot a row, with its number above and its name below; dots that lie on one another share a label."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4 + 0.17 * len(measurements)), layout="constrained")
     axes = figure.subplots()
-    places: list[tuple[float, float]] = []
+    labels: dict[tuple[float, float], list[str]] = {}
     for number, item in enumerate(measurements, start=1):
         time_ms, accuracy = item.latency.p50_ms, item.accuracy or 0.0
-        color = f"C{number % 5}"
-        below = sum(abs(np.log(time_ms / x)) < _NEAR_LOG_MS and abs(accuracy - y) < _NEAR for x, y in places)
-        axes.plot(time_ms, accuracy, "o", color=color, markersize=5, label=f"{number}  {item.name}")
-        axes.annotate(
-            str(number), (time_ms, accuracy), (0, 6 + 12 * below), textcoords="offset points", ha="center", color=color
-        )
-        places.append((time_ms, accuracy))
+        axes.plot(time_ms, accuracy, "o", color=f"C{number % 5}", markersize=5, label=f"{number}  {item.name}")
+        near = ((x, y) for x, y in labels if abs(np.log(time_ms / x)) < _NEAR_LOG_MS and abs(accuracy - y) < _NEAR)
+        labels.setdefault(next(near, (time_ms, accuracy)), []).append(str(number))
+    for place, numbers in labels.items():
+        axes.annotate(", ".join(numbers), place, (0, 6), textcoords="offset points", ha="center", fontsize=8)
     _set_time_scale(axes)
-    axes.margins(0.1, 0.2)
+    axes.margins(0.1)
     axes.set_xlabel("median, milliseconds")
     axes.set_ylabel("accuracy on the photos")
     axes.set_title(f"{scenario}: accuracy against time")
