@@ -5,6 +5,9 @@
 #
 # The instance ends itself in every case: finished, failed or out of time, it leaves its group, which is then empty. Only
 # when a spot instance is taken away does it stay in, so that the group starts another one, which goes on with the run.
+#
+# bash 5.2 ends with a syntax error where a trapped signal comes while it reads a $( ). So there is none in the shell that
+# traps SIGTERM: a function that needs one has a subshell for a body, ( ), and answers are read from a file.
 set -euo pipefail
 shopt -s inherit_errexit
 export PATH=$PATH:/opt/aws/bin:/opt/aws/amazon-cloudwatch-agent/bin
@@ -16,15 +19,23 @@ poll_s=${SMARTBIN_POLL_S:-5}
 copy_s=${SMARTBIN_COPY_S:-120} # from copy to copy of the log
 spare_s=300 # before the deadline, for the state to be saved and copied
 run=$root/runs/$RUN_NAME
-training='' ending='' signalled='' id='' copier=''
+training='' ending='' signalled='' id='' copier='' answer=''
 
-say() { echo "$(date -u +%FT%TZ) smartbin: $*"; }
-metadata() {
-  local token
+say() { TZ=UTC printf '%(%FT%TZ)T smartbin: %s\n' -1 "$*"; }
+metadata() (
   token=$(curl -sf -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$imds/api/token") &&
     curl -sf -m 5 -H "X-aws-ec2-metadata-token: $token" "$imds/meta-data/$1"
-}
+)
 seconds_left() { echo $(($(date -u -d "${DEADLINE}Z" +%s) - $(date +%s))); }
+out_of_time() (
+  left=$(seconds_left)
+  [ "$left" -le "$spare_s" ]
+)
+# Ends the machine even if all of this hangs. The third guard is outside of it: the schedule in the template.
+shut_down_later() (
+  left=$(seconds_left)
+  shutdown -P "+$((left / 60 + 10))"
+)
 as_trainer=( # not root; an array, since a function in the background would be one process more, which takes the signals
   setpriv --reuid=trainer --regid=trainer --init-groups -- env HOME="$root" PYTHONUNBUFFERED=1
   AWS_DEFAULT_REGION="$REGION" SMARTBIN_DATA="$root/photos" SMARTBIN_COMMIT="$COMMIT" PYTHON="$root/env/bin/python"
@@ -66,7 +77,9 @@ leave() {
 
 at_exit() {
   local code=$?
-  trap - EXIT TERM
+  trap - EXIT
+  trap '' TERM # it is ending
+  rm -f "$answer"
   stop_copier
   case $ending in
     'the spot instance is taken away' | 'the instance is stopped')
@@ -80,22 +93,22 @@ at_exit() {
   esac
 }
 
+# Once is enough. Before there is training nothing is ignored, which it would ignore as well.
 # shellcheck disable=SC2329  # the trap and the watch call it
 stop() {
   ending=$1
   say "$ending"
-  [ -z "$training" ] || kill -TERM "$training" 2>/dev/null || true
+  [ -n "$training" ] || return 0
+  trap '' TERM
+  kill -TERM "$training" 2>/dev/null || true
 }
 
 guard() {
-  local left
-  left=$(seconds_left)
-  if [ "$left" -le "$spare_s" ]; then
+  if out_of_time; then
     ending='the deadline has passed'
     return 1
   fi
-  # Ends the machine even if all of this hangs. The third guard is outside of it: the schedule in the template.
-  shutdown -P "+$((left / 60 + 10))"
+  shut_down_later
 }
 
 logs() {
@@ -134,7 +147,7 @@ watch_training() {
       :
     elif metadata spot/instance-action >/dev/null; then
       stop 'the spot instance is taken away'
-    elif [ "$(seconds_left)" -le "$spare_s" ]; then
+    elif out_of_time; then
       stop 'the deadline has passed'
     fi
     sleep "$poll_s" &
@@ -143,13 +156,15 @@ watch_training() {
 }
 
 main() {
-  local photos code=0
-  local -a names photo_list flags
+  local code=0
+  local -a names photos flags
   read -r -a names <<<"$DATA"
   read -r -a flags <<<"${FLAGS?}"
+  answer=$(mktemp)
   trap at_exit EXIT
   trap "stop 'the instance is stopped'" TERM
-  id=$(metadata instance-id)
+  metadata instance-id >"$answer"
+  read -r id <"$answer" || [ -n "$id" ] # it has no newline
   say "instance $id, run $RUN_NAME, until ${DEADLINE}Z"
   start_copier
   guard
@@ -161,9 +176,9 @@ main() {
   chown -R trainer:trainer "$root/source"
   packages
   cd "$root/source"
-  photos=$("${as_trainer[@]}" train/cloud/get_data.sh "s3://$BUCKET" "${names[@]}")
-  readarray -t photo_list <<<"$photos"
-  "${as_trainer[@]}" train/cloud/run_or_resume.sh "$run" --data "${photo_list[@]}" "${flags[@]}" &
+  "${as_trainer[@]}" train/cloud/get_data.sh "s3://$BUCKET" "${names[@]}" >"$answer"
+  readarray -t photos <"$answer"
+  "${as_trainer[@]}" train/cloud/run_or_resume.sh "$run" --data "${photos[@]}" "${flags[@]}" &
   training=$!
   [ -z "$ending" ] || stop "$ending"
   watch_training

@@ -24,7 +24,7 @@ mirror=${MIRROR:-}
 python=${PYTHON:-python}
 read -r -a train <<<"${TRAIN:-$here/../run.py}"
 copied=$run/.mirrored # its time is that of the last copy
-child='' copier='' stopped='' signalled=''
+child='' copier='' stopped=''
 
 say() { echo "run_or_resume: $*"; }
 
@@ -75,11 +75,14 @@ stop_copier() {
   copier=''
 }
 
-# Several signals are one wish: train/run.py notes the first, and saves after the step that it is in.
+# Several signals are one wish: train/run.py notes the first, and saves after the step that it is in. So only one is
+# taken, and none before there is a child, which would ignore what is ignored here.
 # shellcheck disable=SC2329  # the trap calls it
 pass_on() {
-  stopped=yes signalled=yes
-  [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+  stopped=yes
+  [ -n "$child" ] || return 0
+  trap '' TERM INT
+  kill -TERM "$child" 2>/dev/null || true
 }
 
 rm -rf "$run.part"
@@ -109,21 +112,19 @@ say "${command[*]}"
 
 trap pass_on TERM INT
 set -m # a process group for each child: Ctrl-C reaches this script only, and the copier ends with its sleep
-"${command[@]}" &
-child=$!
-[ -z "$stopped" ] || pass_on
 if [ -n "$mirror" ]; then
   while sleep "${MIRROR_S:-120}"; do save_to_mirror || say "copying to $mirror failed; again in a while"; done &
   copier=$!
 fi
+"${command[@]}" &
+child=$!
+[ -z "$stopped" ] || pass_on
 set +m # and no notices of their ends
-code=0
-while :; do
-  signalled=''
+wait "$child" && code=0 || code=$?
+if [ -n "$stopped" ]; then # the signal ended `wait`, not the child
   wait "$child" && code=0 || code=$?
-  [ -n "$signalled" ] || break # else the signal ended `wait`, not the child
-done
-child=''
+fi
+trap '' TERM INT # bash 5.2 ends with a syntax error where a trapped signal comes while it reads a $( ), as below
 stop_copier
 rm -f "$copied.next"
 if ! save_to_mirror; then

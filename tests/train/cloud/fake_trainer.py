@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 
 
@@ -51,8 +52,8 @@ def main() -> int:
     for epoch in range(done + 1, flags.epochs + 1):
         try:
             print(f"epoch {epoch}", flush=True)
-            if epoch == flags.hold:
-                signal.pause()
+            while epoch == flags.hold:
+                time.sleep(0.01)  # `signal.pause` misses the one that comes just before it
         except _Stopped:
             print("saved", flush=True)
             return 128 + signal.SIGTERM

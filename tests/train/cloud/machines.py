@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -61,6 +62,14 @@ class Machine:
 
 def terminate(process: int) -> None:
     os.kill(process, signal.SIGTERM)
+
+
+def terminate_often(process: int) -> None:
+    """As a supervisor that loses its patience; a shell gets one of them at every line of its last ones."""
+    for _ in range(300):
+        with suppress(ProcessLookupError):
+            terminate(process)
+        time.sleep(0.001)
 
 
 def terminate_all(process: int) -> None:

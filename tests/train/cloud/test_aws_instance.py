@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.train.cloud.machines import FAKE, vanish
+from tests.train.cloud.machines import FAKE, terminate, terminate_often, vanish
 from tools.embed_user_data import SCRIPT
 
 BIN = Path(__file__).parent / "fake_bin"
@@ -200,7 +200,7 @@ def test_finished_run_is_in_the_bucket_and_the_instance_has_left_its_group(cloud
 def test_spot_instance_that_is_taken_away_is_followed_by_one_that_goes_on(cloud: Cloud) -> None:
     first = cloud.instance("first", "--epochs 4 --hold 3")
     cloud.metadata.notice = lambda: first.has_done(2)
-    assert first.live() == 143
+    assert first.live() == 143, first.log
     assert f"{TAKEN_AWAY}; the state is saved" in first.copied_log
     assert cloud.called("aws") == []  # it stays in its group, which replaces it
     assert (first.bucket / "runs" / "lite0" / "checkpoint.pt").read_text(encoding="ascii") == "2"
@@ -212,7 +212,8 @@ def test_spot_instance_that_is_taken_away_is_followed_by_one_that_goes_on(cloud:
     assert len(cloud.called(LEAVES)) == 1
 
 
-def test_machine_that_goes_down_saves_first(cloud: Cloud) -> None:
+@pytest.mark.parametrize("send", [terminate, terminate_often])
+def test_machine_that_goes_down_saves_first(cloud: Cloud, send: Callable[[int], None]) -> None:
     """`sky` and users stop a group, AWS ends the instance: systemd sends SIGTERM to the unit's first process."""
     instance = cloud.instance(flags="--hold 3")
     seen = threading.Event()
@@ -225,8 +226,8 @@ def test_machine_that_goes_down_saves_first(cloud: Cloud) -> None:
     cloud.metadata.notice = watch
     with instance.boot() as process:
         assert seen.wait(60)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+        send(process.pid)
+        assert process.wait(60) == 143, instance.log
     assert "the instance is stopped; the state is saved" in instance.copied_log
     assert (instance.bucket / "runs" / "lite0" / "checkpoint.pt").read_text(encoding="ascii") == "2"
     assert cloud.called("aws") == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.train.cloud.machines import SCRIPT, Machine, interrupt, terminate, terminate_all, vanish
+from tests.train.cloud.machines import SCRIPT, Machine, interrupt, terminate, terminate_all, terminate_often, vanish
 from tests.train.conftest import FLAGS
 from tests.train.test_run import assert_same_weights
 from train.checkpoint import load_run, load_state
@@ -50,7 +50,7 @@ def test_tiny_network_goes_on_to_the_same_result_on_another_machine(tmp_path: Pa
     }
 
 
-@pytest.mark.parametrize("send", [terminate, terminate_all, interrupt])
+@pytest.mark.parametrize("send", [terminate, terminate_often, terminate_all, interrupt])
 def test_stopped_and_started_again(tmp_path: Path, send: Callable[[int], None]) -> None:
     machine = Machine(tmp_path / "disk", tmp_path / "mirror", ["--hold", "3"])
     code, output = machine.stop_at("epoch 3", send)
