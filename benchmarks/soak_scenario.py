@@ -1,7 +1,7 @@
 """The daemon on a camera that fails all the time: what it noticed of every fault, and how soon it was well again.
 
-The daemon is put together by the code of `smartbin run`, with its store, its pictures and its page; its source is
-`test://scene`, whose faults are known one by one, at as many frames a second as there can be.
+The daemon is that of `smartbin run`, with its store, its pictures and its page; its source is `test://scene`, whose
+faults are known one by one, at as many frames a second as there can be.
 """
 
 from __future__ import annotations
@@ -12,33 +12,28 @@ import urllib.request
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
 
 from benchmarks.local_broker import free_port
 from benchmarks.own_process import resident_mb
 from benchmarks.report import Cell, Measurement, Table
 from benchmarks.soak_record import Record, Sample, Tally, look_back
-from device.assembly import assemble
 from device.capture import CaptureCounts
 from device.clock import Clock, SystemClock
 from device.config import load_config_with_origins
 from device.events import Event, FrameView, Lifecycle, Session
 from device.fault_camera import InjectedFault
 from device.fault_plan import FAULT_KINDS
-from device.heap import settled_heap
 from device.opening import CameraOpener
 from device.reload import Reloader, prepare
-from device.run_command import page_parts, queue_counts
-from device.sinks import SinkGroup
+from device.run_command import run_daemon
 from device.status import BinStatus
-from device.store_sink import open_store
-from device.summary import RunSummary
-from device.web.opening import open_page
+from device.store.reader import EventReader
 from smartbin.bundle import read_bundle
 from smartbin.runtime import RuntimeName
 
@@ -169,29 +164,22 @@ class Witness:
 def run_soak(options: SoakOptions) -> Table:
     """Run the daemon for the given time, with its store, its pictures and its page. Blocks."""
     clock, stop = SystemClock(), threading.Event()
-    with ExitStack() as stack:
-        folder = stack.enter_context(TemporaryDirectory(prefix="smartbin-bench-"))
+    with TemporaryDirectory(prefix="smartbin-bench-") as folder:
         config, origins = load_config_with_origins(None, _settings(options, Path(folder)))
+        cv2.setNumThreads(config.runtime.opencv_threads)
         setup = prepare(config, origins, bundle=read_bundle(options.bundle))
-        stack.callback(setup.classifier.close)
         opener = CameraOpener(setup.source, config.source, setup.bundle.manifest.classes, clock, stop)
         assert opener.drill is not None, "the source is a test camera"
         drill, status = opener.drill, BinStatus(clock)
         address = f"http://{config.page.host}:{config.page.port}/metrics"
-        witness = Witness(clock, lambda: daemon.capture_counts, lambda: drill.faults, address)
-        kept = open_store(config.store, config.samples, live=True)
-        sinks = SinkGroup([witness, *kept, status], reader_gone=stop.set)
-        daemon = assemble(config, setup.source, setup.bundle, setup.classifier, sinks, clock, stop, opener)
-        status.watch(
-            lambda: daemon.capture_counts, lambda: daemon.without_progress_s, lambda: queue_counts(kept, sinks)
-        )
-        reloader = stack.enter_context(Reloader(lambda: (config, origins)))
-        page = open_page(page_parts(setup, status, clock, daemon, reloader, keeps=True))
-        stack.callback(page.close)
-        with settled_heap():
-            summary = daemon.run()
-        stored = sum(sink.writer.counts.written for sink in kept)
-    return _table(options, config.source.max_age_s, summary, witness, stored)
+        witness = Witness(clock, lambda: status.counts, lambda: drill.faults, address)
+        with Reloader(lambda: (config, origins)) as reloader:
+            ended = run_daemon(setup, clock, stop, reloader, opener=opener, watching=[witness], status=status)
+        if ended.failure is not None:
+            raise ended.failure
+        with EventReader(config.store.paths) as reader:
+            stored = reader.latest(1)[0].id  # events are numbered from 1
+    return _table(options, config.source.max_age_s, status, witness, stored)
 
 
 def _settings(options: SoakOptions, folder: Path) -> dict[str, object]:
@@ -229,7 +217,7 @@ def lowest_by_quarter(counts: Sequence[int]) -> list[int]:
     return [min(counts[quarter * size : (quarter + 1) * size]) for quarter in range(4)] if size else []
 
 
-def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: Witness, stored: int) -> Table:
+def _table(options: SoakOptions, limit_s: float, status: BinStatus, witness: Witness, stored: int) -> Table:
     rows: list[tuple[Cell, ...]] = []
     measured = []
     for kind in (*FAULT_KINDS, "all"):
@@ -245,14 +233,14 @@ def _table(options: SoakOptions, limit_s: float, summary: RunSummary, witness: W
     _, resident = witness.memory
     at_end = f"{resident[-1]:.0f}" if resident else "unknown"
     fewest = ", ".join(map(str, lowest_by_quarter(witness.blocks)))
-    counts = summary.counts
+    counts = status.counts
     oldest = f"{witness.oldest_s:.3f} s" if witness.decisions else "none"
     notes = (
         f"{options.minutes:g} minutes, a fault of about {options.hold_s:g} s after {options.every_s:g} good ones, seed "
         f"{options.seed}; as many frames as the camera gives.",
         "times: from the fault's end (freeze, corrupt, wrong_size, wrong_channels: from its begin, since another "
         "opening cures these) to the next good frame that was judged.",
-        f"{summary.frames} frames judged of {counts.captured}, {witness.decisions} decisions; the oldest frame at a "
+        f"{status.frames} frames judged of {counts.captured}, {witness.decisions} decisions; the oldest frame at a "
         f"decision: {oldest}, limit {limit_s:g} s.",
         f"the camera was lost {witness.lost} times and opened again {counts.reconnects} times; ended as "
         f"{witness.newest_states[0] if len(witness.newest_states) > 1 else 'nothing'}.",

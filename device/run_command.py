@@ -111,11 +111,12 @@ def run_daemon(
     memory: PageMemory | None = None,
     opener: Callable[[], Camera] | None = None,
     watching: Sequence[Sink] = (),
+    status: BinStatus | None = None,
 ) -> Ended:
     """One run of a setup, until it ends, fails, or another setup is due. Closes the setup's classifier.
 
     `memory` is what the page of the run before knew of its visitors. `opener` opens another camera in the source's
-    place and `watching` are told, too: what benchmarks and drills stage.
+    place, `watching` are told, too, and `status` is what the page reads: what benchmarks stage and look at.
     """
     config, source, bundle, classifier = setup.config, setup.source, setup.bundle, setup.classifier
     with ExitStack() as stack:
@@ -125,7 +126,7 @@ def run_daemon(
             for sink in kept:
                 stack.callback(sink.close)
             told = [notifier] if notifier is not None else []
-            status = BinStatus(clock)
+            status = status or BinStatus(clock)
             opened = open_sinks(config, Console(), clock, live=source.live)
             sinks = SinkGroup([*opened, *kept, *told, status, *watching], reader_gone=stop.set)
             join_fleet(config, lambda: bundle, opened, lambda: queue_counts(kept, sinks), clock, reloader)
@@ -139,7 +140,7 @@ def run_daemon(
             )
             page: OpenPage | None = None
             if config.page.enabled:
-                page = open_page(page_parts(setup, status, clock, daemon, reloader, memory, keeps=bool(kept)))
+                page = open_page(_page_parts(setup, status, clock, daemon, reloader, memory, keeps=bool(kept)))
                 stack.callback(page.close)
             else:
                 choose_region(setup, daemon)
@@ -158,7 +159,7 @@ def run_daemon(
     return Ended(daemon.summary().frames, failure)
 
 
-def page_parts(
+def _page_parts(
     setup: Setup,
     status: BinStatus,
     clock: Clock,
