@@ -211,6 +211,11 @@ def growth_mb_an_hour(moments_s: Sequence[float], resident_mb: Sequence[float], 
     return slope, error
 
 
+def at_tenths(values: Sequence[float]) -> list[float]:
+    """The last value of each tenth: tells a step from a slope. Empty for fewer than ten."""
+    return [values[tenth * len(values) // 10 - 1] for tenth in range(1, 11)] if len(values) >= 10 else []
+
+
 def lowest_by_quarter(counts: Sequence[int]) -> list[int]:
     """The lowest of each quarter: what is left when garbage has just been collected. Empty for fewer than four."""
     size = len(counts) // 4
@@ -232,6 +237,7 @@ def _table(options: SoakOptions, limit_s: float, status: BinStatus, witness: Wit
     )
     _, resident = witness.memory
     at_end = f"{resident[-1]:.0f}" if resident else "unknown"
+    tenths = ", ".join(f"{value:.2f}" for value in at_tenths(resident))
     fewest = ", ".join(map(str, lowest_by_quarter(witness.blocks)))
     counts = status.counts
     oldest = f"{witness.oldest_s:.3f} s" if witness.decisions else "none"
@@ -248,6 +254,7 @@ def _table(options: SoakOptions, limit_s: float, status: BinStatus, witness: Wit
         f"{witness.failed_scrapes} of them without an answer within {SCRAPE_S:g} s.",
         f"resident memory: {slope:+.2f} ± {2 * error:.2f} MB an hour after the first fifth, "
         f"{late_slope:+.2f} ± {2 * late_error:.2f} in the second half; {at_end} MB at the end.",
+        f"at the end of each tenth, MB: {tenths or 'too short to say'}.",
         f"blocks of memory that Python holds, the fewest in each quarter: {fewest or 'too short to say'}.",
     )
     return Table("soak", _COLUMNS, tuple(rows), notes, tuple(measured))

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.report import read_report
 from benchmarks.run import main
 from benchmarks.soak_record import Record, Sample, look_back
-from benchmarks.soak_scenario import Witness, growth_mb_an_hour, lowest_by_quarter
+from benchmarks.soak_scenario import Witness, at_tenths, growth_mb_an_hour, lowest_by_quarter
 from device.capture import CaptureCounts
 from device.clock import ManualClock
 from device.events import FrameView
@@ -158,3 +158,8 @@ def test_growth_is_a_slope_with_its_error(slope: float) -> None:
 )
 def test_what_is_left_after_garbage_was_collected(counts: list[int], lowest: list[int]) -> None:
     assert lowest_by_quarter(counts) == lowest
+
+
+def test_memory_is_told_tenth_by_tenth() -> None:
+    assert at_tenths([float(moment) for moment in range(25)]) == [1, 4, 6, 9, 11, 14, 16, 19, 21, 24]
+    assert at_tenths([1.0] * 9) == []
