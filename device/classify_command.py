@@ -23,6 +23,7 @@ from smartbin.images import list_images, read_image
 from smartbin.prediction import Prediction, decide, predictions, probability_text
 from smartbin.preprocess import NetworkInput, stack_inputs, to_input
 from smartbin.runtime import open_classifier
+from smartbin.wording import counted
 
 BATCH = 8
 _PATH_CELLS = 44
@@ -130,7 +131,7 @@ def _tell(answers: Iterable[Answer], classes: tuple[str, ...], *, as_json: bool)
     if not as_json:
         parts = [f"{number} {decision.replace('_', ' ')}" for decision, number in sorted(counts.items())]
         parts += [f"{unreadable} unreadable"] if unreadable else []
-        Console().print(Text(f"{count} photo{'' if count == 1 else 's'}: {', '.join(parts)}", style="bold"))
+        Console().print(Text(f"{counted(count, 'photo')}: {', '.join(parts)}", style="bold"))
     return unreadable
 
 

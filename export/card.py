@@ -10,6 +10,7 @@ import numpy as np
 
 from export.validate import Measured, metric
 from smartbin.bundle import ManifestDraft, Metric, Target
+from smartbin.wording import counted
 from train.networks.origin import FROM
 
 
@@ -114,7 +115,7 @@ def _origin(facts: CardFacts) -> list[str]:
         *photos,
         f"| starting weights | {weights.what} | {weights.licence} |",
         "",
-        f"Training run `{training.run}`: {training.epochs} epoch{'' if training.epochs == 1 else 's'}, "
+        f"Training run `{training.run}`: {counted(training.epochs, 'epoch')}, "
         f"seed {training.seed}, commit {training.git_commit or 'not recorded'}, fingerprint of the photos "
         f"`{training.data_fingerprint[:16]}`.",
     ]

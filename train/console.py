@@ -80,11 +80,6 @@ def _plain_lines(title: str, total: int | None, *, done: int = 0, of_bytes: bool
     return advance
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def first_few(texts: Sequence[str], most: int, between: str = "; ") -> str:
     """At most so many of the texts, and how many more there are; empty if there are none."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""

@@ -13,8 +13,9 @@ import torch
 from lightning_fabric import Fabric
 
 from smartbin.errors import ConfigError
+from smartbin.wording import counted
 from train.allocator import keep_freed_memory
-from train.console import be_quiet, counted
+from train.console import be_quiet
 from train.machine_config import Machine
 from train.ranks import rank, ranks, ranks_here, step_seed
 

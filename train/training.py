@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from smartbin.errors import CheckpointError
 from smartbin.images import LabelledPhoto
+from smartbin.wording import counted
 from train.cache.reading import PhotoStore
 from train.checkpoint import TrainState, load_state, save_state
 from train.config import TrainConfig
-from train.console import counted, say
+from train.console import say
 from train.datasets.photos import DataSet, chosen_photos
 from train.inference import DevicePreparation, network_inputs
 from train.kept_batches import KeptBatches

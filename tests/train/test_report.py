@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from smartbin.errors import CheckpointError
+from smartbin.wording import counted
 from tests.conftest import draw_photo
 from tests.train.conftest import FLAGS
 from tests.train.tiny import register_tiny
 from train.checkpoint import load_run
-from train.console import counted
 from train.machine import describe_device
 from train.report import outsiders
 from train.report.document import duration

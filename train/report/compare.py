@@ -16,7 +16,8 @@ from pathlib import Path
 from smartbin.arguments import accuracy
 from smartbin.atomic import write_text_atomic
 from smartbin.errors import CheckpointError
-from train.console import counted, say
+from smartbin.wording import counted
+from train.console import say
 from train.report.circumstances import circumstances_blocks, listed, unlike_circumstances
 from train.report.document import Block, Document, Section, Table, Text, differing_columns
 from train.report.document_html import to_html

@@ -9,9 +9,10 @@ from smartbin.atomic import write_text_atomic
 from smartbin.calibration import wilson_interval
 from smartbin.errors import CheckpointError
 from smartbin.images import LabelledPhoto
+from smartbin.wording import counted
 from train.checkpoint import TrainedRun, load_run
 from train.cli import parse_report
-from train.console import counted, say
+from train.console import say
 from train.metrics import Score
 from train.report.course import loss_section, provenance_section, sizes_of, speed_section
 from train.report.document import Block, Document, Headline, Section, Table, Text, duration

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from smartbin.atomic import write_text_atomic
+from smartbin.wording import counted
 from train.checkpoint import TrainedRun
-from train.console import counted
 from train.metrics import Score
 from train.report.circumstances import Circumstances, circumstances_line, warning_of_differences
 from train.report.document import Document, Section, Table, Text, duration
