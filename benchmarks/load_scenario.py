@@ -19,8 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias, get_args
 
-import cv2
-
 from benchmarks.local_broker import free_port, local_broker, mosquitto
 from benchmarks.own_process import environment, resident_mb
 from benchmarks.paced_camera import PacedCamera, photo_recording, scene_recording
@@ -223,7 +221,6 @@ class StagedBin:
     def run(self, overrides: dict[str, object], settle_s: float) -> _Turn:
         """One run, until its time is up. Raises what ended it before."""
         config = load_config(None, overrides)
-        cv2.setNumThreads(config.runtime.opencv_threads)
         clock, stop, cameras = SystemClock(), threading.Event(), list[PacedCamera]()
 
         def opener() -> WatchedCamera:

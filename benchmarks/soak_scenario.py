@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
 import numpy as np
 
 from benchmarks.local_broker import free_port
@@ -166,7 +165,6 @@ def run_soak(options: SoakOptions) -> Table:
     clock, stop = SystemClock(), threading.Event()
     with TemporaryDirectory(prefix="smartbin-bench-") as folder:
         config, origins = load_config_with_origins(None, _settings(options, Path(folder)))
-        cv2.setNumThreads(config.runtime.opencv_threads)
         setup = prepare(config, origins, bundle=read_bundle(options.bundle))
         opener = CameraOpener(setup.source, config.source, setup.bundle.manifest.classes, clock, stop)
         assert opener.drill is not None, "the source is a test camera"

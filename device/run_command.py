@@ -53,7 +53,6 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         format="%(levelname)s %(name)s: %(message)s",
         handlers=[StderrHandler()],
     )
-    cv2.setNumThreads(config.runtime.opencv_threads)
     if options.source is None and config.source.uri == "scene":
         print("no --source given: playing the built-in scene (try --source camera:0)", file=sys.stderr)
     clock = SystemClock()
@@ -119,6 +118,7 @@ def run_daemon(
     place, `watching` are told, too, and `status` is what the page reads: what benchmarks stage and look at.
     """
     config, source, bundle, classifier = setup.config, setup.source, setup.bundle, setup.classifier
+    cv2.setNumThreads(config.runtime.opencv_threads)
     with ExitStack() as stack:
         stack.callback(classifier.close)
         try:

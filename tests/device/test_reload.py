@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import cv2
 import pytest
 
 from device import reload, run_command
-from device.clock import ManualClock
+from device.clock import ManualClock, SystemClock
 from device.config import load_config_with_origins
 from device.reload import LinkedStop, Reloader, prepare, prepare_first
 from device.run_command import Ended, run_setups
@@ -253,6 +254,18 @@ class TestSetups:
         with pytest.raises(CameraError):
             staged(Ended(0, CameraError("no such camera")))
         assert staged.ran == ["1"]
+
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_each_runs_with_its_own_threads_of_opencv(self, tiny_bundle, story, threads):
+        wanted = {"source.uri": f"scene:{story}", "source.pace": "fast", "runtime.bundle": tiny_bundle}
+        config, origins = load_config_with_origins(None, wanted | {"runtime.opencv_threads": threads})
+        before = cv2.getNumThreads()
+        try:
+            with Reloader(lambda: (config, origins)) as reloader:
+                ended = run_command.run_daemon(prepare(config, origins), SystemClock(), threading.Event(), reloader)
+            assert (ended.failure, cv2.getNumThreads()) == (None, threads)
+        finally:
+            cv2.setNumThreads(before)
 
 
 class RunningBin:

@@ -93,7 +93,7 @@ at_exit() {
   esac
 }
 
-# Once is enough. Before there is training nothing is ignored, which it would ignore as well.
+# Once is enough. Until there is training SIGTERM is not ignored: it would inherit that.
 # shellcheck disable=SC2329  # the trap and the watch call it
 stop() {
   ending=$1

@@ -75,8 +75,8 @@ stop_copier() {
   copier=''
 }
 
-# Several signals are one wish: train/run.py notes the first, and saves after the step that it is in. So only one is
-# taken, and none before there is a child, which would ignore what is ignored here.
+# Several signals are one wish: train/run.py notes the first, and saves after the step that it is in. So the first that
+# can be passed on is the last that is taken. Until there is a child none is ignored: it would inherit that.
 # shellcheck disable=SC2329  # the trap calls it
 pass_on() {
   stopped=yes
@@ -124,7 +124,7 @@ wait "$child" && code=0 || code=$?
 if [ -n "$stopped" ]; then # the signal ended `wait`, not the child
   wait "$child" && code=0 || code=$?
 fi
-trap '' TERM INT # bash 5.2 ends with a syntax error where a trapped signal comes while it reads a $( ), as below
+trap '' TERM INT # what follows reads $( ): where a trapped signal comes meanwhile bash 5.2 ends with a syntax error
 stop_copier
 rm -f "$copied.next"
 if ! save_to_mirror; then
